@@ -1,0 +1,1 @@
+"""Small stacks with ground truth and the generators that make them."""
