@@ -47,8 +47,8 @@ def load(name: str) -> Sample:
 def nuclei() -> list[LayerData]:
     """Layers of the nuclei stack: image and ground truth."""
     sample = load("nuclei")
-    # from the camera's offset to just above the brightest 0.1 % of the pixels (561 counts)
-    return _layers(sample, "nuclei", (100.0, 600.0), {})
+    # from the camera's offset to just above the brightest 0.1 % of the pixels (798 counts)
+    return _layers(sample, "nuclei", (100.0, 800.0), {})
 
 
 def ct() -> list[LayerData]:

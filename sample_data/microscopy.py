@@ -62,16 +62,17 @@ def nuclei_stack(
     z_spread: float = 0.6,
     touching: float = 0.3,
     overlap: float = 0.04,
-    texture: float = 0.22,
+    texture: float = 0.25,
     nucleoli: float = 3.0,
     brightness_spread: float = 0.28,
     na: float = 0.8,
     wavelength: float = 0.461,
     refractive_index: float = 1.0,
-    haze: float = 0.25,
+    aberration: float = 0.3,
+    haze: float = 0.3,
     background: float = 6.0,
     illumination: float = 0.25,
-    photons: float = 150.0,
+    photons: float = 250.0,
     gain: float = 2.0,
     read_noise: float = 1.6,
     offset: float = 100.0,
@@ -119,6 +120,8 @@ def nuclei_stack(
         Relative spread of the nuclei's brightness (log-normal).
     na, wavelength, refractive_index : float
         Of the microscope, see `psf_sigma`; wavelength in µm (0.461: DAPI).
+    aberration : float
+        Standard deviation in µm of the in-plane blur that lens and specimen add to diffraction.
     haze : float
         Share of the light that comes from out of focus.
     background : float
@@ -147,6 +150,7 @@ def nuclei_stack(
         overlap, brightness_spread,
     )  # fmt: skip
     sigma_z, sigma_xy = psf_sigma(na, wavelength, refractive_index)
+    sigma_xy = math.hypot(sigma_xy, aberration)
     fine_voxel = voxel / (_FINE, 1, 1)
     sigma = np.array([sigma_z, sigma_xy, sigma_xy]) / fine_voxel
 
