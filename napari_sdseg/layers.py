@@ -1,0 +1,223 @@
+"""Results -> Labels layers that lie on their image, and say how they were made.
+
+The only place that does so: the widgets and `napari_sdseg.segment` share it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+    from napari.layers import Image, Labels
+    from sdseg import Card
+    from sdseg.stack import StackPlan
+
+__all__ = [
+    "METADATA_KEY",
+    "geometry",
+    "instance_features",
+    "is_ours",
+    "labels_kwargs",
+    "make_labels",
+    "picture",
+]
+
+#: Our layers carry this key in ``layer.metadata``; a name can be changed by anyone, this is not.
+METADATA_KEY = "napari-sdseg"
+
+
+def picture(layer: Image) -> tuple[Any, int | None]:
+    """Return what is to be segmented of an Image layer.
+
+    Returns
+    -------
+    data
+        The layer's own array, not a copy; of a multiscale layer the finest level.
+    channel_axis
+        The last axis for an RGB layer; None leaves it to be decided from the shape.
+    """
+    data = layer.data[0] if layer.multiscale else layer.data
+    return data, (data.ndim - 1 if layer.rgb else None)
+
+
+def geometry(layer: Image, plan: StackPlan | None = None) -> dict[str, Any]:
+    """Return the keyword arguments that make a Labels layer lie on an Image layer.
+
+    Parameters
+    ----------
+    layer
+        The image that was segmented.
+    plan
+        What was done with its axes; a channel axis among the layer's own (an RGB layer's is not) is
+        taken out of every field. None: nothing is taken out.
+
+    Returns
+    -------
+    dict
+        ``scale, translate, rotate, shear, affine, units, axis_labels``. With them the labels'
+        ``data_to_world`` is the image's on the axes that are kept; where a rotation or shear mixes
+        the channel axis with the others, the image's at channel 0.
+    """
+    fields: dict[str, Any] = {
+        "scale": np.array(layer.scale),
+        "translate": np.array(layer.translate),
+        "rotate": np.array(layer.rotate),
+        "shear": np.array(layer.shear),
+        # a matrix, since a shared Affine object would be renamed and changed along with the image
+        "affine": np.array(layer.affine.affine_matrix),
+        "units": tuple(layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+    }
+    channel = None if plan is None or layer.rgb else plan.channel_axis
+    return fields if channel is None else _without(fields, channel)
+
+
+def _without(fields: dict[str, Any], channel: int) -> dict[str, Any]:
+    ndim = len(fields["scale"])
+    kept = [a for a in range(ndim) if a != channel]
+    square = np.ix_(kept, kept)
+    rotate, affine = fields["rotate"], fields["affine"]
+    shear = _shear_matrix(fields["shear"], ndim)
+    left: dict[str, Any] = {
+        "scale": fields["scale"][kept],
+        "translate": fields["translate"][kept],
+        "units": tuple(fields["units"][a] for a in kept),
+        "axis_labels": tuple(fields["axis_labels"][a] for a in kept),
+    }
+    if all(_apart(matrix, channel) for matrix in (rotate, shear, affine[:-1, :-1])):
+        corner = np.ix_([*kept, ndim], [*kept, ndim])
+        return {**left, "rotate": rotate[square], "shear": shear[square], "affine": affine[corner]}
+
+    # A block cut out of a rotation is no rotation. Scale and translation stay readable where they
+    # are, and the affine takes up the rest: whole = affine @ (scale, translate).
+    inner = np.eye(ndim + 1)
+    inner[:-1, :-1] = rotate @ shear @ np.diag(fields["scale"])
+    inner[:-1, -1] = fields["translate"]
+    whole = (affine @ inner)[np.ix_([*kept, ndim], [*kept, ndim])]
+    simple = np.diag([*left["scale"], 1.0])
+    simple[:-1, -1] = left["translate"]
+    n = len(kept)
+    return {
+        **left,
+        "rotate": np.eye(n),
+        "shear": np.eye(n),
+        "affine": whole @ np.linalg.inv(simple),
+    }
+
+
+def _shear_matrix(shear: npt.NDArray[Any], ndim: int) -> npt.NDArray[Any]:
+    """Return napari's shear as a matrix; it gives the upper triangle alone where that is all."""
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, k=1)] = shear
+    return matrix
+
+
+def _apart(matrix: npt.NDArray[Any], axis: int) -> bool:
+    """Whether a matrix leaves an axis alone."""
+    others = [a for a in range(len(matrix)) if a != axis]
+    return bool(
+        np.allclose(matrix[axis, others], 0, atol=1e-12)
+        and np.allclose(matrix[others, axis], 0, atol=1e-12)
+    )
+
+
+def labels_kwargs(
+    card: Card,
+    *,
+    source: str,
+    model: str | None = None,
+    instances: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return name, colours, class names and metadata of a Labels layer.
+
+    Parameters
+    ----------
+    card
+        Of the model that drew the labels.
+    source
+        Name of the image layer.
+    model
+        What the model was asked for by; None: the card's name.
+    instances
+        Whether labels are objects (napari's own colours) or classes (the card's).
+    settings
+        How it was made (axis, seed, ...): plain values, kept in the metadata.
+
+    Returns
+    -------
+    dict
+        ``name, features, metadata``, and for classes ``colormap``.
+    """
+    from . import __version__
+
+    model = model or card.name
+    kwargs: dict[str, Any] = {
+        "name": f"{source} - {model}",
+        "features": _table(["background", *([] if instances else _names(card))]),
+        "metadata": {
+            METADATA_KEY: {
+                "model": model,
+                "version": card.version,
+                "software": f"napari-sdseg {__version__}",
+                "source": source,
+                "settings": {"instances": instances, **(settings or {})},
+            }
+        },
+    }
+    if not instances:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+        colors |= {i: c.color for i, c in enumerate(card.classes, start=1)}
+        kwargs["colormap"] = DirectLabelColormap(color_dict=colors)
+    return kwargs
+
+
+def instance_features(card: Card, highest: int) -> dict[str, list[Any]]:
+    """Return the features table of objects 1 to ``highest``: the status bar then names them."""
+    return _table(["background", *(_names(card)[:1] * highest)])
+
+
+def _names(card: Card) -> list[str]:
+    return [c.name for c in card.classes]
+
+
+def _table(names: list[str]) -> dict[str, list[Any]]:
+    # napari finds the row of a label by the column "index"
+    return {"index": list(range(len(names))), "name": names}
+
+
+def make_labels(
+    labels: npt.NDArray[Any],
+    layer: Image,
+    plan: StackPlan,
+    card: Card,
+    *,
+    model: str | None = None,
+    instances: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Labels:
+    """Return a Labels layer of ``labels`` (of shape ``plan.output_shape``) that lies on ``layer``.
+
+    ``settings`` are kept in the metadata with what the plan decided.
+    """
+    from napari.layers import Labels
+
+    decided = {"axis": plan.axis, "channel_axis": plan.channel_axis, **(settings or {})}
+    kwargs = labels_kwargs(
+        card, source=layer.name, model=model, instances=instances, settings=decided
+    )
+    return Labels(labels, **kwargs, **geometry(layer, plan))
+
+
+def is_ours(layer: Any) -> bool:
+    """Whether a layer was made by this plugin."""
+    return METADATA_KEY in getattr(layer, "metadata", {})

@@ -1,0 +1,252 @@
+"""What the *Segment* panel knows: its choices, how far a run is, and what it says. No Qt here."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from psygnal import SignalGroupDescriptor
+from sdseg.axes import plan
+from sdseg.errors import SDSegError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sdseg.axes import StackPlan
+    from sdseg.card import Card
+
+__all__ = ["ImageFacts", "Phase", "SegmentState"]
+
+
+class Phase(Enum):
+    """Where a run is."""
+
+    IDLE = "idle"
+    STARTING = "starting"  # loading the model: no plane yet, no telling how long
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What must be known of an image to decide how it can be segmented.
+
+    Attributes
+    ----------
+    shape, dtype, channel_axis
+        Of the array.
+    axis_names
+        As the viewer shows them, one for each axis of the array.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axis_names: tuple[str, ...]
+    channel_axis: int | None = None
+
+
+@dataclass
+class SegmentState:
+    """The panel's choices and the progress of its run; every change is an event.
+
+    Attributes
+    ----------
+    image, card
+        The chosen image and the chosen model's card; None while there is none.
+    axis
+        The axis to slice along, in the array's numbering; None: decided from the shape.
+    separate
+        Whether single objects are wanted, of a model that can tell them apart.
+    phase, done, total
+        Where the run is.
+    message
+        The last thing to be said about a run; empty: the choices speak for themselves.
+    note
+        Device and precision of the last run, and why.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    image: ImageFacts | None = None
+    card: Card | None = None
+    axis: int | None = None
+    separate: bool = True
+    phase: Phase = Phase.IDLE
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    note: str = ""
+    first: float = math.nan
+    latest: float = math.nan
+
+    # -- choices ---------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is going on, or still stopping."""
+        return self.phase is not Phase.IDLE
+
+    @property
+    def can_separate(self) -> bool:
+        """Whether the model tells objects apart."""
+        return self.card is not None and self.card.coding == "instances"
+
+    @property
+    def instances(self) -> bool:
+        """Whether objects are to be told apart."""
+        return self.can_separate and self.separate
+
+    def axis_choices(self) -> list[tuple[str, int | None]]:
+        """Return what can be sliced along: words and axis; empty for a single plane."""
+        image = self.image
+        if image is None or len(image.shape) - (image.channel_axis is not None) < 3:
+            return []
+        axes = [a for a in range(len(image.shape)) if a != image.channel_axis]
+        named: list[tuple[str, int | None]] = [
+            (f"{image.axis_names[a]}  ({image.shape[a]} planes)", a) for a in axes
+        ]
+        return [("auto", None), *named]
+
+    def plan(self) -> StackPlan | None:
+        """Decide how the image is worked through; None while something is not chosen.
+
+        Raises
+        ------
+        SDSegError
+            If the image cannot be segmented this way.
+        """
+        image, card = self.image, self.card
+        if image is None or card is None:
+            return None
+        axis = self.axis if self.axis_choices() else None
+        return plan(image.shape, image.dtype, card, axis=axis, channel_axis=image.channel_axis)
+
+    def problem(self) -> str | None:
+        """Return what stands in the way of a run, in a sentence; None: nothing does."""
+        if self.image is None:
+            return "Open an image first: File > Open, or File > Open Sample > SDSeg."
+        if self.card is None:
+            return "There is no model on this machine."
+        try:
+            self.plan()
+        except SDSegError as error:
+            return _sentence(str(error))
+        return None
+
+    def intention(self) -> str:
+        """Return what a run would do, or what stands in its way."""
+        problem = self.problem()
+        work = None if problem else self.plan()
+        if work is None or self.image is None:
+            return problem or ""
+        height, width = work.plane_shape
+        count = f"{work.n_planes} planes" if work.n_planes != 1 else "One plane"
+        names = self.image.axis_names
+
+        why = re.sub(r"axis (\d+)", lambda found: f"axis {names[int(found[1])]}", work.note)
+        return f"{count} of {height} × {width}. {why}"
+
+    def status(self) -> str:
+        """Return what there is to say now."""
+        problem = None if self.busy else self.problem()
+        lines = [self.message or self.intention()]
+        if self.message and problem:
+            lines.append(problem)
+        elif self.phase is Phase.RUNNING or (self.message and not self.busy):
+            lines.append(self.note)
+        return "\n".join(line for line in lines if line)
+
+    # -- a run -----------------------------------------------------------------------------------
+
+    def begin(self) -> bool:
+        """Start a run; False if one is going on or cannot start."""
+        if self.busy or self.problem():
+            return False
+        self.done, self.total, self.first, self.latest = 0, 0, math.nan, math.nan
+        self.message = "Loading the model …"
+        self.phase = Phase.STARTING
+        return True
+
+    def ready(self, total: int, note: str, now: float) -> None:
+        """Note that the model is loaded and ``total`` planes will come."""
+        self.total, self.first, self.note = total, now, note
+        if self.phase is Phase.STARTING:
+            self.phase, self.message = Phase.RUNNING, ""
+
+    def advance(self, done: int, now: float) -> None:
+        """Note that ``done`` planes are there."""
+        self.latest = now
+        self.done = done
+
+    def choose(self, **choices: Any) -> None:
+        """Change choices; what was said about the last run is then out of date."""
+        changed = {k: v for k, v in choices.items() if getattr(self, k) != v}
+        if changed and not self.busy:
+            self.message = ""
+        for name, value in changed.items():
+            setattr(self, name, value)
+
+    def cancel(self) -> None:
+        """Note that the run is asked to stop."""
+        if self.phase in (Phase.STARTING, Phase.RUNNING):
+            self.phase, self.message = Phase.CANCELLING, "Stopping …"
+
+    def end(self, problem: str | None = None, *, why: str = "", kept: bool = True) -> None:
+        """Note that the run is over: finished, stopped (say ``why``), or failed with a problem.
+
+        ``kept``: whether the labels done so far are still there.
+        """
+        if not self.busy:
+            return
+        if problem is not None:
+            remains = f" {self._kept()}" if self.done and kept else ""
+            self.message = f"Failed: {_sentence(problem)}{remains}"
+        elif kept and self.total and self.done == self.total:
+            took = self.latest - self.first
+            self.message = f"Done: {_planes(self.total)} in {_duration(took)}."
+        else:
+            self.message = f"{why or 'Cancelled.'} {self._kept()}" if kept else why
+        self.phase = Phase.IDLE
+
+    def _kept(self) -> str:
+        if not self.done:
+            return "No plane was done."
+        return f"The labels of {self.done} of {_planes(self.total)} are kept."
+
+    def speed(self) -> float | None:
+        """Return planes a second, once there is something to go by."""
+        elapsed = self.latest - self.first
+        return self.done / elapsed if self.done and elapsed > 0 else None
+
+    def progress_text(self) -> str:
+        """Return how far, how fast, how long still: "12 of 64 planes, 9.8 a second, 5 s left"."""
+        if not self.busy or not self.total:
+            return ""
+        text = f"{self.done} of {_planes(self.total)}"
+        speed = self.speed()
+        if speed is None:
+            return text
+        pace = f"{speed:.1f} a second" if speed >= 1 else f"{1 / speed:.1f} s each"
+        return f"{text}, {pace}, {_duration((self.total - self.done) / speed)} left"
+
+
+def _planes(count: int) -> str:
+    return f"{count} plane" if count == 1 else f"{count} planes"
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,239 @@
+"""Which axes of an array are sliced, drawn, or colour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError, InputTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from .card import Card
+
+__all__ = ["StackPlan", "plan"]
+
+Index = tuple[int | slice, ...]
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """How an array is worked through, plane by plane.
+
+    Attributes
+    ----------
+    shape
+        Of the image.
+    axis
+        The axis that is sliced, in the image's own numbering; None for a single plane.
+    channel_axis
+        The axis of colours, or None.
+    output_shape
+        Of the labels: the image's, less the channel axis.
+    plane_axes
+        The two axes of a plane, in the labels' numbering.
+    looped
+        The other axes, in the labels' numbering; the sliced one is last, so that neighbouring
+        planes come one after another.
+    planes
+        Positions along the sliced axis that are worked on.
+    note
+        A sentence saying what was decided, and why.
+    """
+
+    shape: tuple[int, ...]
+    axis: int | None
+    channel_axis: int | None
+    output_shape: tuple[int, ...]
+    plane_axes: tuple[int, int]
+    looped: tuple[int, ...]
+    planes: tuple[int, ...]
+    note: str
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Return (H, W)."""
+        return self.output_shape[self.plane_axes[0]], self.output_shape[self.plane_axes[1]]
+
+    @property
+    def n_planes(self) -> int:
+        """Return how many planes are worked on."""
+        lengths = [self.output_shape[a] for a in self.looped[:-1]]
+        return math.prod(lengths) * (len(self.planes) if self.looped else 1)
+
+    def indices(self) -> Iterator[tuple[int, Index]]:
+        """Yield, for every plane in order, its number in the whole stack and its index.
+
+        ``labels[index]`` is the plane. The number does not depend on which planes were chosen: it
+        is what the plane's noise is made from.
+        """
+        lengths = [self.output_shape[a] for a in self.looped]
+        chosen = [range(n) for n in lengths[:-1]] + ([self.planes] if self.looped else [])
+        for position in _product(chosen):
+            number = int(np.ravel_multi_index(position, lengths)) if lengths else 0
+            index: list[int | slice] = [slice(None)] * len(self.output_shape)
+            for axis, at in zip(self.looped, position, strict=True):
+                index[axis] = at
+            yield number, tuple(index)
+
+    def take(self, image: Any, index: Index) -> npt.NDArray[Any]:
+        """Read one plane of an image: (H, W) or (H, W, channels), native byte order."""
+        if self.channel_axis is not None:
+            index = (*index[: self.channel_axis], slice(None), *index[self.channel_axis :])
+        plane = image[index]
+        if hasattr(plane, "compute"):
+            plane = plane.compute(scheduler="synchronous")
+        elif hasattr(plane, "detach"):
+            plane = plane.detach().cpu().numpy()
+        plane = np.asarray(plane)
+        if not plane.dtype.isnative:
+            plane = plane.astype(plane.dtype.newbyteorder("="))
+        if self.channel_axis is not None:
+            before = sum(isinstance(i, slice) for i in index[: self.channel_axis])
+            plane = np.moveaxis(plane, before, -1)
+        return plane
+
+
+def _product(ranges: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
+    import itertools
+
+    return itertools.product(*ranges)
+
+
+def _check(shape: Sequence[int], dtype: Any) -> None:
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "buif":
+        raise InputTypeError(
+            f"image: dtype {dtype} cannot be segmented; use bool, integers or real numbers"
+        )
+    if len(shape) < 2:
+        raise InputError(f"image: need at least two axes (a plane), got shape {tuple(shape)}")
+    if 0 in shape:
+        raise InputError(f"image: empty, shape {tuple(shape)}")
+
+
+def _axis(name: str, axis: int | None, ndim: int) -> int | None:
+    if axis is None:
+        return None
+    if not isinstance(axis, int | np.integer) or isinstance(axis, bool):
+        raise InputTypeError(f"{name}: need a whole number or None, got {axis!r}")
+    if not -ndim <= axis < ndim:
+        raise InputError(f"{name}: {axis} is out of range for {ndim} axes")
+    return int(axis) % ndim
+
+
+def _selection(planes: Any, length: int) -> tuple[int, ...]:
+    if planes is None:
+        return tuple(range(length))
+    if isinstance(planes, slice):
+        chosen = tuple(range(length)[planes])
+    else:
+        many = [planes] if isinstance(planes, int | np.integer) else planes
+        try:
+            listed = [int(p) for p in many]
+        except (TypeError, ValueError) as error:
+            raise InputTypeError(
+                f"planes: need a slice, a position or a list of them, got {planes!r}"
+            ) from error
+        wrong = [p for p in listed if not -length <= p < length]
+        if wrong:
+            raise InputError(f"planes: {wrong} out of range, the sliced axis has {length} planes")
+        chosen = tuple(sorted({p % length for p in listed}))
+    if not chosen:
+        raise InputError(f"planes: {planes!r} chooses none of the {length} planes")
+    return chosen
+
+
+def plan(
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    card: Card,
+    *,
+    axis: int | None = None,
+    channel_axis: int | None = None,
+    planes: slice | Sequence[int] | int | None = None,
+) -> StackPlan:
+    """Decide which axis is sliced and which holds colours.
+
+    Colours: the axis named, or a last axis of 3 or 4 behind two longer ones. The sliced axis: the
+    one named; else, of the last three axes, one that is less than half as long as both others (the
+    slices of an anisotropic scan), or the first of them. Axes before those are looped over.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the image.
+    card
+        The model's.
+    axis, channel_axis
+        In the image's numbering; negative ones count from the end.
+    planes
+        Which positions along the sliced axis to work on; None: all.
+
+    Raises
+    ------
+    InputError, InputTypeError
+        If the image cannot be a stack of planes; the message says why.
+    """
+    _check(shape, dtype)
+    shape = tuple(int(n) for n in shape)
+    ndim = len(shape)
+    channels, said = _axis("channel_axis", channel_axis, ndim), []
+    if channels is not None:
+        if ndim < 3:
+            raise InputError(f"channel_axis: a plane would be left with one axis of shape {shape}")
+        if shape[channels] not in (1, 3, 4):
+            raise InputError(
+                f"channel_axis: axis {channels} holds {shape[channels]} channels; the model "
+                f"{card.name!r} takes 1 (grey), 3 (RGB) or 4 (RGBA). Select one channel."
+            )
+        said.append(f"axis {channels} holds the channels (as asked)")
+    elif ndim >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4 and axis not in (-1, ndim - 1):
+        channels = ndim - 1
+        said.append(f"the last axis, of {shape[-1]}, holds colours")
+
+    left = [a for a in range(ndim) if a != channels]
+    sliced = _axis("axis", axis, ndim)
+    if sliced is not None and sliced == channels:
+        raise InputError(f"axis: {axis} is the channel axis; slice along another")
+    if len(left) == 2:
+        if sliced is not None:
+            raise InputError(f"axis: {axis} given, but the image is a single plane {shape}")
+        said.append("a single plane")
+    elif sliced is not None:
+        said.append(f"sliced along axis {sliced} (as asked)")
+    else:
+        last = left[-3:]
+        shortest = min(last, key=lambda a: shape[a])
+        others = [shape[a] for a in last if a != shortest]
+        if 2 * shape[shortest] < min(others):
+            sliced = shortest
+            said.append(f"sliced along axis {sliced}, by far the shortest")
+        else:
+            sliced = last[0]
+            said.append(f"sliced along axis {sliced}, the first of the three")
+
+    # From here on in the labels' numbering, which has no channel axis.
+    number = {a: i for i, a in enumerate(left)}
+    rest = [number[a] for a in left if a != sliced]
+    looped = rest[:-2] + ([] if sliced is None else [number[sliced]])
+    length = 1 if sliced is None else shape[sliced]
+    if sliced is None and planes is not None:
+        _selection(planes, 1)
+    note = "; ".join(said)
+    return StackPlan(
+        shape=shape,
+        axis=sliced,
+        channel_axis=channels,
+        output_shape=tuple(shape[a] for a in left),
+        plane_axes=(rest[-2], rest[-1]),
+        looped=tuple(looped),
+        planes=_selection(planes, length) if sliced is not None else (0,),
+        note=note[0].upper() + note[1:] + ".",
+    )

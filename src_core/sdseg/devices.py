@@ -1,0 +1,99 @@
+"""Which device and precision to use, and why, in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .errors import InputError
+
+__all__ = ["DeviceChoice", "choose", "default_batch_size"]
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """A device, a precision, and a sentence for the person who asks why."""
+
+    device: torch.device
+    precision: str
+    note: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the torch dtype of the precision."""
+        return PRECISIONS[self.precision]
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself.
+
+    Asked of the processor, not timed: a timing would flip on a busy machine, and labels with it.
+    Where it does, the shipped model's networks run 2 to 3 times faster (benchmarks/speed.py).
+    """
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+def choose(device: str | torch.device | None = None, precision: str | None = None) -> DeviceChoice:
+    """Choose where and how precisely to compute.
+
+    Parameters
+    ----------
+    device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None takes the fastest there is.
+    precision
+        ``"float32"``, ``"bfloat16"`` or ``"float16"``; None takes the fastest that is safe there.
+
+    Raises
+    ------
+    InputError
+        If the device is not there, or the precision is none of the three.
+    """
+    if precision is not None and precision not in PRECISIONS:
+        raise InputError(f"precision: got {precision!r}; use one of {', '.join(PRECISIONS)}")
+    asked = device is not None
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        if chosen.type not in ("cpu", "meta"):
+            torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device: {device!r} cannot be used here ({error}); use 'cpu'") from error
+
+    why = "as asked" if asked else "no GPU was found" if chosen.type == "cpu" else "the GPU was found"
+    if precision is not None:
+        return DeviceChoice(chosen, precision, f"{_name(chosen)} ({why}), {precision} as asked.")
+    if chosen.type == "cuda":
+        best = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        return DeviceChoice(chosen, best, f"{_name(chosen)} ({why}), {best} for speed.")
+    if chosen.type == "cpu" and _cpu_has_bfloat16():
+        return DeviceChoice(
+            chosen, "bfloat16", f"{_name(chosen)} ({why}), bfloat16, which it computes natively."
+        )
+    return DeviceChoice(chosen, "float32", f"{_name(chosen)} ({why}), float32.")
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return {"cpu": f"CPU with {torch.get_num_threads()} threads", "mps": "Apple GPU"}.get(
+        device.type, str(device)
+    )
+
+
+def default_batch_size(device: torch.device, side: int) -> int:
+    """Return how many squares of this side to send through the networks at once.
+
+    On a CPU more than a few squares only cost cache; on a GPU they fill it. If memory runs out the
+    engine halves what this gives.
+    """
+    reference = 4 if device.type == "cpu" else 32
+    return max(1, int(reference * (256 / max(side, 1)) ** 2))

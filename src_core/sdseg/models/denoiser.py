@@ -1,0 +1,68 @@
+"""The denoising UNet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers import UNet2DModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention_processor import Attention
+
+__all__ = ["Denoiser"]
+
+
+class Denoiser(UNet2DModel):  # type: ignore[misc]
+    """`diffusers.UNet2DModel` with the same number of attention heads at every width.
+
+    `UNet2DModel` takes the *width* of a head, so wide layers get more heads; latent diffusion's UNet,
+    and so SDSeg's, has a fixed *number* of heads. The weights have the same shapes either way: a
+    wrong choice loads without a word and computes something else (differences near 0.1 were
+    measured). The number is therefore part of this class's own config and survives save and load.
+
+    Parameters
+    ----------
+    num_heads
+        Attention heads in every attention layer. None leaves `UNet2DModel`'s rule as it is.
+    **kwargs
+        As for `diffusers.UNet2DModel`. Input is ``[noisy mask latent, condition latent]`` on the
+        channels, in this order.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        sample_size: int | None = None,
+        in_channels: int = 8,
+        out_channels: int = 4,
+        num_heads: int | None = None,
+        time_embedding_type: str = "positional",
+        freq_shift: int = 0,
+        flip_sin_to_cos: bool = True,
+        down_block_types: tuple[str, ...] = ("DownBlock2D", "DownBlock2D"),
+        up_block_types: tuple[str, ...] = ("UpBlock2D", "UpBlock2D"),
+        block_out_channels: tuple[int, ...] = (64, 128),
+        layers_per_block: int = 2,
+        mid_block_scale_factor: float = 1.0,
+        downsample_padding: int = 1,
+        downsample_type: str = "resnet",
+        upsample_type: str = "resnet",
+        dropout: float = 0.0,
+        act_fn: str = "silu",
+        attention_head_dim: int | None = 8,
+        norm_num_groups: int = 32,
+        attn_norm_num_groups: int | None = 32,
+        norm_eps: float = 1e-5,
+        resnet_time_scale_shift: str = "scale_shift",
+        add_attention: bool = True,
+        class_embed_type: str | None = None,
+        num_class_embeds: int | None = None,
+    ) -> None:
+        arguments: dict[str, Any] = {
+            k: v for k, v in locals().items() if k not in ("self", "num_heads", "__class__")
+        }
+        super().__init__(**arguments)
+        if num_heads is not None:
+            for module in self.modules():
+                if isinstance(module, Attention):
+                    module.heads = num_heads
+                    module.scale = (module.inner_dim // num_heads) ** -0.5

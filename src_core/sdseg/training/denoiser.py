@@ -1,0 +1,100 @@
+"""Stage two: the denoiser and the vision encoder, with the mask autoencoder frozen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..pipeline import clean_latent
+from .losses import latent_losses, mask_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ..datasets import Pair
+    from ..store import Model
+    from .data import Batch
+    from .recipe import StageRecipe
+
+__all__ = ["DenoiserStage"]
+
+
+class _Trained(nn.Module):
+    """Vision encoder and denoiser as one call, so that data-parallel wrappers see it."""
+
+    def __init__(self, vision_encoder: nn.Module, unet: nn.Module) -> None:
+        super().__init__()
+        self.vision_encoder, self.unet = vision_encoder, unet
+
+    def forward(
+        self,
+        images: torch.Tensor,
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        class_labels: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        both = torch.cat([noisy, self.vision_encoder(images).to(noisy.dtype)], dim=1)
+        output: torch.Tensor = self.unet(both, timesteps, class_labels=class_labels).sample
+        return output.float()
+
+
+class DenoiserStage:
+    """Train what turns an image and noise into a mask latent."""
+
+    name = "denoiser"
+
+    def __init__(self, model: Model, settings: StageRecipe, validation: Sequence[Pair]) -> None:
+        self.model, self.settings, self.validation = model, settings, validation
+        self.pipeline = p = model.pipeline
+        p.vae.requires_grad_(False).eval()
+        self.network: nn.Module = _Trained(p.vision_encoder, p.unet)
+        self.alphas = p.scheduler.alphas_cumprod
+
+    def timesteps(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw a timestep for each sample of a batch."""
+        last = len(self.alphas) - 1
+        drawn = torch.randint(0, last + 1, (n,), generator=generator)
+        at_end = torch.rand((n,), generator=generator) < self.settings.last_step
+        return torch.where(at_end, torch.full_like(drawn, last), drawn)
+
+    def losses(
+        self, network: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        s, p, device = self.settings, self.pipeline, batch.images.device
+        with torch.no_grad():
+            clean = p.encode_masks(batch.masks)
+        n = len(clean)
+        t = self.timesteps(n, generator)
+        a = self.alphas[t].to(device)
+        root, rest = (v.sqrt().reshape(-1, 1, 1, 1) for v in (a, 1 - a))
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        # Where the single step starts, inference has noise alone and no trace of the mask.
+        trace = (t < len(self.alphas) - 1).to(clean).to(device).reshape(-1, 1, 1, 1)
+        noisy = root * clean * trace + rest * noise
+        output = network(batch.images, noisy, t.to(device))
+        estimate = clean_latent(output, noisy, a, p.scheduler.config.prediction_type)
+        noise_loss, latent_loss = (v.mean() for v in latent_losses(clean, estimate, a))
+        loss = s.noise_weight * noise_loss + s.latent_weight * latent_loss
+        parts = {"noise": noise_loss, "latent": latent_loss}
+        if s.mask_weight:
+            k = max(1, round(n * s.mask_fraction))
+            parts["mask"] = mask_loss(p.decode_latents(estimate[:k]), batch.masks[:k]).mean()
+            loss = loss + s.mask_weight * parts["mask"]
+        return {"loss": loss, **parts}
+
+    def validate(self) -> float:
+        """Mean foreground Dice over the validation images, as `segment` would do them."""
+        from ..evaluation import evaluate
+
+        scores = [case.mean_dice for case in evaluate(self.model, self.validation)]
+        return float(np.mean(scores))
+
+    def save(self, folder: Path, score: float) -> None:
+        """Write the model with the score in its card."""
+        scores = {**self.model.card.scores, "validation Dice": round(score, 4)}
+        replace(self.model, card=replace(self.model.card, scores=scores)).write(folder)

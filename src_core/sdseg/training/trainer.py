@@ -1,0 +1,147 @@
+"""From a recipe and a folder of pairs to a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers import AutoencoderKL
+
+from .. import masks
+from ..datasets import pairs
+from ..devices import DeviceChoice, choose
+from ..models import build
+from ..pipeline import SDSegPipeline, make_scheduler
+from ..store import Model, load_model
+from .autoencoder import AutoencoderStage
+from .data import Batches, Planes
+from .denoiser import DenoiserStage
+from .loop import Loop, TrainUpdate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .recipe import Recipe
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Train a model from nothing, in two stages, resumable at any moment.
+
+    Parameters
+    ----------
+    recipe
+        What to train and how.
+    data
+        A folder with ``images/``, ``masks/`` and the recipe's split files.
+    out
+        A folder for everything the run writes: ``recipe.json``, ``autoencoder/``, ``denoiser/``. The
+        model is ``denoiser/best``.
+    resume
+        Go on from the last save in ``out``; False starts again.
+
+    Examples
+    --------
+    >>> trainer = Trainer(Recipe.read("nuclei"), "data/dsb2018", "runs/nuclei")  # doctest: +SKIP
+    >>> for update in trainer.run():  # doctest: +SKIP
+    ...     print(update.step, update.loss, update.dice)
+    """
+
+    def __init__(
+        self, recipe: Recipe, data: str | Path, out: str | Path, *, resume: bool = True
+    ) -> None:
+        self.recipe, self.data, self.out, self.resume = recipe, Path(data), Path(out), resume
+        # Both splits are read at the door: a missing file costs a second, not a training.
+        self._train_pairs = pairs(self.data, recipe.train_split)
+        self._val_pairs = pairs(self.data, recipe.val_split)
+
+    @property
+    def best_path(self) -> Path:
+        """Return the folder of the best model, by validation Dice."""
+        return self.out / "denoiser" / "best"
+
+    def run(self) -> Iterator[TrainUpdate]:
+        """Train both stages, yielding an update a step."""
+        r = self.recipe
+        accelerator = Accelerator(mixed_precision=self._mixed_precision())
+        self.is_main = accelerator.is_main_process
+        set_seed(r.seed)
+        if self.is_main:
+            self.out.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(r.to_dict(), indent=2)
+            (self.out / "recipe.json").write_text(text + "\n", encoding="utf-8")
+
+        yield self._say("reading the images")
+        train = Planes(self._train_pairs, r.card)
+        yield self._say(f"{len(train)} training planes, {len(self._val_pairs)} validation images")
+
+        vae, vision_encoder, unet = build(
+            r.preset, mask_channels=masks.channel_count(r.card), size=r.card.size
+        )
+        # 1. the mask autoencoder
+        if r.autoencoder_from:
+            vae = load_model(r.autoencoder_from, device="cpu", precision="float32").pipeline.vae
+        else:
+            yield from self._autoencoder(vae, train, accelerator)
+            accelerator.wait_for_everyone()
+            vae = AutoencoderKL.from_pretrained(
+                self.out / "autoencoder" / "best" / "vae", use_safetensors=True
+            )
+
+        # 2. the vision encoder and the denoiser
+        scheduler = make_scheduler(r.denoiser.prediction_type)
+        pipeline = SDSegPipeline(
+            vae, vision_encoder, unet, scheduler, mask_channels=masks.channel_count(r.card)
+        )
+        for module in (vae, vision_encoder, unet):
+            torch.nn.Module.to(module, accelerator.device, memory_format=torch.channels_last)
+        # Validated in the precision in which the weights will be used here.
+        device = DeviceChoice(accelerator.device, "float32", "training")
+        model = Model(r.card.name, r.card, pipeline, device)
+        stage = DenoiserStage(model, r.denoiser, self._val_pairs)
+        batches = Batches(
+            train, r.augmentation, r.denoiser.crop, r.denoiser.batch,
+            (r.seed, 2, accelerator.process_index),
+        )  # fmt: skip
+        loop = Loop(
+            stage, batches, r.denoiser, self.out / "denoiser", accelerator,
+            seed=r.seed, resume=self.resume,
+        )  # fmt: skip
+        yield from loop.run()
+
+    def _autoencoder(
+        self, vae: AutoencoderKL, train: Planes, accelerator: Accelerator
+    ) -> Iterator[TrainUpdate]:
+        r = self.recipe
+        torch.nn.Module.to(vae, memory_format=torch.channels_last)
+        plain = dataclasses.replace(r.augmentation, scale=0.0, rotate=0.0)
+        validation = Batches(
+            Planes(self._val_pairs, r.card), plain, r.autoencoder.crop, 16, (r.seed, 0)
+        )
+        batches = Batches(
+            train, r.augmentation, r.autoencoder.crop, r.autoencoder.batch,
+            (r.seed, 1, accelerator.process_index),
+        )  # fmt: skip
+        # Its own accelerator: what one stage registers must not be saved with the other.
+        own = Accelerator(mixed_precision=accelerator.mixed_precision)
+        loop = Loop(
+            AutoencoderStage(vae, r.autoencoder, validation), batches, r.autoencoder,
+            self.out / "autoencoder", own, seed=r.seed, resume=self.resume,
+        )  # fmt: skip
+        yield from loop.run()
+
+    def _mixed_precision(self) -> str:
+        wanted = self.recipe.mixed_precision
+        if wanted != "auto":
+            return wanted
+        # float16 would need loss scaling to be safe; it is taken only when asked for.
+        return "bf16" if choose().precision == "bfloat16" else "no"
+
+    def _say(self, message: str) -> TrainUpdate:
+        return TrainUpdate("data", 0, 0, message=message)
