@@ -111,7 +111,11 @@ def run(panel: SegmentWidget, moment: str) -> None:
     """Press *Segment* and wait until a third is done, or all."""
     panel.segment_button.native.click()
     part = 3 if moment == "running" else 1
-    wait(lambda: not panel.state.busy or (panel.state.total and panel.state.done * part >= panel.state.total))
+    wait(
+        lambda: (
+            not panel.state.busy or (panel.state.total and panel.state.done * part >= panel.state.total)
+        )
+    )
     if moment == "after":
         wait(lambda: not panel.state.busy)
 

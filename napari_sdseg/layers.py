@@ -14,24 +14,25 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from napari.layers import Image, Labels
-    from sdseg import Card
+    from sdseg import Card, Model
     from sdseg.stack import StackPlan
 
 __all__ = [
     "METADATA_KEY",
     "geometry",
+    "image_array",
     "instance_features",
     "is_ours",
     "labels_kwargs",
     "make_labels",
-    "picture",
+    "to_labels_layer",
 ]
 
 #: Our layers carry this key in ``layer.metadata``; a name can be changed by anyone, this is not.
 METADATA_KEY = "napari-sdseg"
 
 
-def picture(layer: Image) -> tuple[Any, int | None]:
+def image_array(layer: Image) -> tuple[Any, int | None]:
     """Return what is to be segmented of an Image layer.
 
     Returns
@@ -212,10 +213,25 @@ def make_labels(
     from napari.layers import Labels
 
     decided = {"axis": plan.axis, "channel_axis": plan.channel_axis, **(settings or {})}
-    kwargs = labels_kwargs(
-        card, source=layer.name, model=model, instances=instances, settings=decided
-    )
+    kwargs = labels_kwargs(card, source=layer.name, model=model, instances=instances, settings=decided)
     return Labels(labels, **kwargs, **geometry(layer, plan))
+
+
+def to_labels_layer(
+    labels: npt.NDArray[Any],
+    layer: Image,
+    model: Model,
+    plan: StackPlan,
+    options: Mapping[str, Any],
+) -> Labels:
+    """Return finished labels as a layer; ``options`` are those of `sdseg.stack.segment_planes`."""
+    instances = bool(options.get("instances"))
+    made = make_labels(
+        labels, layer, plan, model.card, model=model.name, instances=instances, settings=options
+    )
+    if instances:
+        made.features = instance_features(model.card, int(labels.max(initial=0)))
+    return made
 
 
 def is_ours(layer: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sdseg.layers import instance_features, make_labels, picture
+from napari_sdseg.layers import image_array, instance_features, make_labels
 
 from ._segment_state import Phase
 from ._segment_work import Failed, PlaneDone, Ready, Request, Update, work
@@ -64,7 +64,7 @@ class SegmentRun:
         if plan is None or self._worker is not None or not self.state.begin():
             return False
         self._clear()
-        data, _ = picture(image)
+        data, _ = image_array(image)
         self._image = image
         self._request = Request(data, model, plan, self.state.instances)
         self._stop = Event()

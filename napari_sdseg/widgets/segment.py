@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, ProgressBar, PushButton
-from qtpy.QtCore import QEvent, QSignalBlocker, Qt
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QSignalBlocker
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from sdseg.store import list_models
 
-from napari_sdseg.layers import picture
+from napari_sdseg.layers import image_array
 
 from ._segment_run import SegmentRun
 from ._segment_state import ImageFacts, Phase, SegmentState
 from ._segment_work import warm_up
+from ._wrapped_text import WrappedText
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -50,9 +51,7 @@ class SegmentWidget(QWidget):
 
     def _build(self) -> None:
         self.image_box = ComboBox(label="Image", nullable=True, tooltip="The layer to segment")
-        self.model_box = ComboBox(
-            label="Model", choices=list(self._models), nullable=not self._models
-        )
+        self.model_box = ComboBox(label="Model", choices=list(self._models), nullable=not self._models)
         self.axis_box = ComboBox(
             label="Slice along",
             tooltip="The axis whose planes are segmented one after another.\n"
@@ -68,9 +67,9 @@ class SegmentWidget(QWidget):
         self.segment_button = PushButton(text="Segment", tooltip="Makes a new Labels layer")
         self.cancel_button = PushButton(text="Cancel", tooltip="Keeps the planes that are done")
         self.progress = ProgressBar(label="")
-        self.card_label = _text()
-        self.progress_label = _text()
-        self.status_label = _text()
+        self.card_label = WrappedText()
+        self.progress_label = WrappedText()
+        self.status_label = WrappedText()
         for box in (self.image_box, self.model_box, self.axis_box):
             # long layer names would otherwise make the whole dock wider
             box.native.setMinimumContentsLength(8)
@@ -134,7 +133,7 @@ class SegmentWidget(QWidget):
         self._list_axes()
 
     def _facts(self, layer: Image) -> ImageFacts:
-        data, channel_axis = picture(layer)
+        data, channel_axis = image_array(layer)
         # The sliders' names. While a layer is being added the viewer may still have too few axes.
         names = list(self.viewer.dims.axis_labels[-layer.ndim :])
         if len(names) < layer.ndim:
@@ -155,7 +154,7 @@ class SegmentWidget(QWidget):
     def _choose_model(self, _: Any = None) -> None:
         card = self._models.get(self.model_box.value)
         self.state.choose(card=card)
-        self.card_label.setText("" if card is None else card.summary)
+        self.card_label.say("" if card is None else card.summary)
         self.card_label.setToolTip("" if card is None else _about(card))
         self.model_box.tooltip = "" if card is None else _about(card)
 
@@ -197,7 +196,7 @@ class SegmentWidget(QWidget):
         with QSignalBlocker(self.objects_box.native):
             self.objects_box.value = state.instances if state.can_separate else False
         self._draw_progress()
-        self.status_label.setText(state.status())
+        self.status_label.say(state.status())
 
     def _draw_progress(self) -> None:
         state = self.state
@@ -209,18 +208,8 @@ class SegmentWidget(QWidget):
             bar.setRange(0, state.total)
             bar.setValue(state.done)
         text = state.progress_text()
-        self.progress_label.setText(text)
+        self.progress_label.say(text)
         self.progress_label.setVisible(bool(text))
-
-
-def _text() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    # the width comes from the dock, the height from the words
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
 
 
 def _about(card: Card) -> str:

@@ -54,9 +54,7 @@ def images(draw, mixed):
     if draw(st.booleans()):
         shear = shear.T  # napari keeps lower triangles in another form
     affine = np.eye(ndim + 1)
-    affine[:-1, :-1] += keep(
-        np.array([[draw(numbers) / 10 for _ in range(ndim)] for _ in range(ndim)])
-    )
+    affine[:-1, :-1] += keep(np.array([[draw(numbers) / 10 for _ in range(ndim)] for _ in range(ndim)]))
     affine[:-1, -1] = [draw(numbers) for _ in range(ndim)]
     pairs = [(a, b, draw(angles)) for a, b in itertools.pairwise(others)]
     layer = napari_layers.Image(
@@ -80,12 +78,8 @@ def test_data_to_world_is_the_images(mixed, data):
     layer, channel = data.draw(images(mixed))
     work = plan(layer.data.shape, np.uint8, NUCLEI, channel_axis=channel)
     kept = [a for a in range(layer.ndim) if a != channel]
-    labels = napari_layers.Labels(
-        np.zeros(work.output_shape, np.uint8), **layers.geometry(layer, work)
-    )
-    for point in np.vstack(
-        [np.zeros(len(kept)), np.eye(len(kept)) * 7, np.arange(len(kept)) + 1.5]
-    ):
+    labels = napari_layers.Labels(np.zeros(work.output_shape, np.uint8), **layers.geometry(layer, work))
+    for point in np.vstack([np.zeros(len(kept)), np.eye(len(kept)) * 7, np.arange(len(kept)) + 1.5]):
         whole = np.zeros(layer.ndim)
         whole[kept] = point
         np.testing.assert_allclose(
@@ -98,9 +92,7 @@ def test_data_to_world_is_the_images(mixed, data):
 
 
 def test_fields_without_a_channel_axis_are_the_images_own():
-    layer = napari_layers.Image(
-        np.zeros((5, 9, 9)), rotate=rotation(3, [(1, 2, 30)]), scale=[3, 1, 1]
-    )
+    layer = napari_layers.Image(np.zeros((5, 9, 9)), rotate=rotation(3, [(1, 2, 30)]), scale=[3, 1, 1])
     fields = layers.geometry(layer, plan((5, 9, 9), float, NUCLEI))
     np.testing.assert_array_equal(fields["rotate"], layer.rotate)
     assert fields["affine"] is not layer.affine
@@ -109,7 +101,7 @@ def test_fields_without_a_channel_axis_are_the_images_own():
 def test_rgb_layers_have_no_channel_axis_to_take_out():
     layer = napari_layers.Image(np.zeros((8, 9, 3), np.uint8), rgb=True, scale=(2, 3))
     assert layer.rgb
-    data, channel_axis = layers.picture(layer)
+    data, channel_axis = layers.image_array(layer)
     assert (data.shape, channel_axis) == ((8, 9, 3), 2)
     fields = layers.geometry(layer, plan(data.shape, data.dtype, NUCLEI, channel_axis=channel_axis))
     np.testing.assert_array_equal(fields["scale"], (2, 3))
@@ -117,7 +109,7 @@ def test_rgb_layers_have_no_channel_axis_to_take_out():
 
 def test_multiscale_is_taken_at_its_finest_level():
     levels = [np.zeros((32, 32)), np.zeros((16, 16))]
-    data, channel_axis = layers.picture(napari_layers.Image(levels, multiscale=True))
+    data, channel_axis = layers.image_array(napari_layers.Image(levels, multiscale=True))
     assert data is levels[0]
     assert channel_axis is None
 
@@ -125,7 +117,7 @@ def test_multiscale_is_taken_at_its_finest_level():
 def test_a_lazy_image_stays_lazy():
     da = pytest.importorskip("dask.array")
     lazy = da.zeros((4, 16, 16), chunks=(1, 16, 16))
-    data, _ = layers.picture(napari_layers.Image(lazy))
+    data, _ = layers.image_array(napari_layers.Image(lazy))
     assert isinstance(data, da.Array)
 
 
