@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from napari_sdseg import qt_check
@@ -26,3 +28,53 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         problem = qt_check.explain()
         if problem:
             pytest.exit(f"{problem}\nOr leave those tests out: pytest -m 'not gui'", returncode=3)
+
+
+@pytest.fixture(scope="session")
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of two models with random weights, small enough to run in a blink.
+
+    ``dots`` tells objects apart, ``organs`` draws two classes.
+    """
+    import torch
+    from sdseg import Card
+    from sdseg.card import ClassInfo
+    from sdseg.devices import choose
+    from sdseg.models.presets import Preset, build
+    from sdseg.pipeline import SDSegPipeline, make_scheduler
+    from sdseg.store import Model
+
+    sizes = Preset(
+        latent_channels=4,
+        condition_channels=4,
+        autoencoder=(8, 8, 8),
+        vision_encoder=(8, 8, 8),
+        denoiser=(16, 16),
+        autoencoder_layers=1,
+        vision_layers=1,
+        denoiser_layers=1,
+        groups=4,
+        dropout=0.0,
+        denoiser_attention=0,
+        heads=4,
+        mid_attention=False,
+    )
+    cards = [
+        Card("dots", "Dots, for tests.", (ClassInfo("dot"),), "instances", size=32, overlap=8),
+        Card(
+            "organs",
+            "Two organs, for tests.",
+            (ClassInfo("liver", "#e69f00"), ClassInfo("bone", "#56b4e9")),
+            "multiclass",
+            size=32,
+            overlap=8,
+        ),
+    ]
+    root = tmp_path_factory.mktemp("models")
+    for card in cards:
+        torch.manual_seed(0)
+        vae, vision_encoder, unet = build(sizes, mask_channels=2, size=card.size)
+        parts = {"vae": vae, "vision_encoder": vision_encoder, "unet": unet}
+        pipeline = SDSegPipeline(**parts, scheduler=make_scheduler(), mask_channels=2)
+        Model(card.name, card, pipeline, choose("cpu", "float32")).save(root / card.name)
+    return root

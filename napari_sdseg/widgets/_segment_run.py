@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.qt.threading import GeneratorWorker, create_worker
 
 from napari_sdseg.layers import image_array, instance_features, make_labels
 
@@ -30,6 +31,22 @@ log = logging.getLogger(__name__)
 _REST, _LEAST_PAUSE = 10, 0.1
 
 
+class _Worker(GeneratorWorker):  # type: ignore[misc]
+    """A worker that stops by asking its generator, instead of dropping it.
+
+    superqt leaves an unfinished generator to the garbage collector, and the engine with it; napari
+    quits workers that way when its window is closed.
+    """
+
+    def __init__(self, func: Any, request: Request, stop: Event) -> None:
+        super().__init__(func, request, stop)
+        self._asked = stop
+
+    def quit(self) -> None:
+        """Ask the generator to end; it looks ten times a second."""
+        self._asked.set()
+
+
 class SegmentRun:
     """The one run a panel may have.
 
@@ -40,7 +57,6 @@ class SegmentRun:
 
     def __init__(self, viewer: napari.Viewer, state: SegmentState) -> None:
         self.viewer, self.state = viewer, state
-        self._stop = Event()
         self._worker: Any = None
         self._clear()
 
@@ -58,8 +74,6 @@ class SegmentRun:
 
     def start(self, image: Image, model: str) -> bool:
         """Segment an image as the state says; False if a run is going on or cannot start."""
-        from napari.qt.threading import create_worker
-
         plan = None if self.state.problem() else self.state.plan()
         if plan is None or self._worker is not None or not self.state.begin():
             return False
@@ -67,10 +81,14 @@ class SegmentRun:
         data, _ = image_array(image)
         self._image = image
         self._request = Request(data, model, plan, self.state.instances)
-        self._stop = Event()
         # Errors come as updates (see `work`); raised ones would go to napari twice.
         self._worker = create_worker(
-            work, self._request, self._stop, _start_thread=False, _ignore_errors=True
+            work,
+            self._request,
+            Event(),
+            _start_thread=False,
+            _ignore_errors=True,
+            _worker_class=_Worker,
         )
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._ended)
@@ -83,7 +101,6 @@ class SegmentRun:
         if self._worker is None:
             return
         self._why = self._why or why
-        self._stop.set()
         self._worker.quit()
         self.state.cancel()
 
@@ -93,7 +110,6 @@ class SegmentRun:
         worker = self._worker
         if worker is None:
             return
-        self._stop.set()
         worker.quit()
         worker.yielded.disconnect(self._receive)
         worker.finished.disconnect(self._ended)
