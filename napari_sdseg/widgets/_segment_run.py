@@ -26,8 +26,8 @@ __all__ = ["SegmentRun"]
 
 log = logging.getLogger(__name__)
 
-#: A refresh costs what the view costs (a slice: a millisecond, a volume: a blink), so the pause to
-#: the next is a multiple of it: the view keeps up and the window stays free.
+#: A refresh costs what the view costs, so the pause to the next is a multiple of it: the view keeps
+#: up and the window stays free.
 _REST, _LEAST_PAUSE = 10, 0.1
 
 
@@ -122,15 +122,19 @@ class SegmentRun:
     def _receive(self, update: Update) -> None:
         if self.state.phase is Phase.CANCELLING and not isinstance(update, PlaneDone):
             return
-        match update:
-            case Ready():
-                self._make_layer(update)
-            case PlaneDone():
-                self._fill(update)
-            case Failed(error=error):
-                self._failure = error
-            case None:
-                self._refresh()
+        try:
+            match update:
+                case Ready():
+                    self._make_layer(update)
+                case PlaneDone():
+                    self._fill(update)
+                case Failed(error=error):
+                    self._failure = error
+                case None:
+                    self._refresh()
+        except Exception as error:  # noqa: BLE001 - a run without a view must end, whatever broke it
+            self._failure = error
+            self.cancel()
 
     def _make_layer(self, ready: Ready) -> None:
         image, request = self._image, self._request
@@ -147,8 +151,15 @@ class SegmentRun:
             instances=request.instances,
             settings={"seed": request.seed, "samples": 1},
         )
-        self.viewer.add_layer(self._layer)
+        try:
+            self.viewer.add_layer(self._layer)
+        except TypeError:
+            # napari 0.9.2: in a 3-D view that the mouse was never over, the status bar trips over
+            # the new layer, which is there all the same
+            if self._layer not in self.viewer.layers:
+                raise
         self.state.ready(request.plan.n_planes, ready.note, perf_counter())
+        ready.go.set()
 
     def _fill(self, plane: PlaneDone) -> None:
         layer, labels = self._layer, self._labels
@@ -165,7 +176,10 @@ class SegmentRun:
 
     def _refresh(self, *, now: bool = False) -> None:
         begun = perf_counter()
-        if self._layer is None or not self._stale or (begun < self._next_refresh and not now):
+        if self._layer is None or not self._stale:
+            return
+        # a volume is too much to send to the screen again and again; it appears at the end
+        if not now and (begun < self._next_refresh or self.viewer.dims.ndisplay == 3):
             return
         self._layer.refresh(extent=False, highlight=False, thumbnail=now)
         self._stale = False

@@ -103,7 +103,10 @@ class SegmentWidget(QWidget):
         self.objects_box.changed.connect(self._choose_separate)
         self.segment_button.changed.connect(self._press_segment)
         self.cancel_button.changed.connect(self._press_cancel)
-        self.state.events.connect(self._draw)
+        events = self.state.events
+        for name in ("image", "card", "axis", "separate", "phase", "message"):
+            events[name].connect(self._draw)
+        events["done"].connect(self._draw_progress)  # many times a second
         # a plain object's methods: this one is half gone when the signal comes
         self.destroyed.connect(self.run.close)
         self.viewer.dims.events.axis_labels.connect(self._choose_image)
@@ -198,7 +201,7 @@ class SegmentWidget(QWidget):
         self._draw_progress()
         self.status_label.say(state.status())
 
-    def _draw_progress(self) -> None:
+    def _draw_progress(self, _: Any = None) -> None:
         state = self.state
         bar = self.progress.native
         bar.setVisible(state.busy)

@@ -137,6 +137,7 @@ def request():
 def standin(monkeypatch, planes):
     """Put a generator in the engine's place."""
     ready = work.Ready(NUCLEI, np.dtype(np.uint32), "here")
+    ready.go.set()
     monkeypatch.setattr(work, "_open", lambda _: (ready, planes))
 
 

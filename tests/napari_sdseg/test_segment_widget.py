@@ -292,6 +292,23 @@ def test_renaming_and_3d_while_running(viewer, panel, qtbot, slow):
     assert is_ours(viewer.layers["b"])
 
 
+def test_a_run_started_in_the_3d_view(viewer, panel, qtbot, slow):
+    viewer.add_image(noise(6, 16, 16))
+    viewer.dims.ndisplay = 3
+    run(panel, qtbot)
+    assert viewer.layers[-1].data.all()
+    assert panel.state.message.startswith("Done: 6 planes")
+
+
+def test_a_layer_that_cannot_be_made_ends_the_run(viewer, panel, qtbot, slow, told, monkeypatch):
+    viewer.add_image(noise(6, 16, 16))
+    monkeypatch.setattr("napari_sdseg.widgets._segment_run.make_labels", lambda *_, **__: 1 / 0)
+    run(panel, qtbot)
+    assert "division by zero" in panel.status_label.text()
+    assert told == ["division by zero"]
+    assert len(viewer.layers) == 1
+
+
 def test_closing_the_panel_stops_the_run(viewer, panel, qtbot, slow):
     viewer.add_image(noise(500, 16, 16))
     press(qtbot, panel.segment_button)
