@@ -84,7 +84,6 @@ def segment(
     >>> labels = segment(stack, instances=True)  # doctest: +SKIP
     """
     import numpy as np
-
     from sdseg.axes import plan
     from sdseg.errors import InputError
     from sdseg.stack import label_dtype, segment_planes
@@ -135,7 +134,6 @@ def segment(
 def _array(image: Any, channel_axis: int | None) -> tuple[Any, Any, int | None]:
     """Return an array, the layer it came from or None, and its channel axis."""
     import numpy as np
-
     from sdseg.errors import InputTypeError
 
     if isinstance(image, str | Path):
@@ -154,8 +152,7 @@ def _array(image: Any, channel_axis: int | None) -> tuple[Any, Any, int | None]:
     if not (hasattr(image, "shape") and hasattr(image, "dtype")):
         if not isinstance(image, Sequence) or isinstance(image, bytes):
             raise InputTypeError(
-                "image: need an array, a path or a napari Image layer, "
-                f"got {type(image).__name__}"
+                f"image: need an array, a path or a napari Image layer, got {type(image).__name__}"
             )
         image = np.asarray(image)
     return image, None, channel_axis

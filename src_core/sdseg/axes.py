@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,9 @@ class StackPlan:
         Positions along the sliced axis that are worked on.
     note
         A sentence saying what was decided, and why.
+    origin, whole
+        Of a part of a larger stack: where it begins along the looped axes, and how long those are
+        in the whole. Empty: it is the whole.
     """
 
     shape: tuple[int, ...]
@@ -55,6 +59,8 @@ class StackPlan:
     looped: tuple[int, ...]
     planes: tuple[int, ...]
     note: str
+    origin: tuple[int, ...] = ()
+    whole: tuple[int, ...] = ()
 
     @property
     def plane_shape(self) -> tuple[int, int]:
@@ -74,19 +80,56 @@ class StackPlan:
         is what the plane's noise is made from.
         """
         lengths = [self.output_shape[a] for a in self.looped]
-        chosen = [range(n) for n in lengths[:-1]] + ([self.planes] if self.looped else [])
-        for position in _product(chosen):
-            number = int(np.ravel_multi_index(position, lengths)) if lengths else 0
+        whole, origin = self.whole or lengths, self.origin or (0,) * len(lengths)
+        chosen: list[Sequence[int]] = [range(n) for n in lengths[:-1]]
+        chosen += [self.planes] if self.looped else []
+        for position in itertools.product(*chosen):
+            there = [at + start for at, start in zip(position, origin, strict=True)]
+            number = int(np.ravel_multi_index(there, whole)) if lengths else 0
             index: list[int | slice] = [slice(None)] * len(self.output_shape)
             for axis, at in zip(self.looped, position, strict=True):
                 index[axis] = at
             yield number, tuple(index)
 
+    def all_planes(self) -> StackPlan:
+        """Return the same plan with every plane chosen."""
+        if not self.looped:
+            return self
+        return replace(self, planes=tuple(range(self.output_shape[self.looped[-1]])))
+
+    def part(self, start: Sequence[int], shape: Sequence[int]) -> StackPlan:
+        """Return the plan of a block of the image, whose planes keep the numbers they have here.
+
+        Parameters
+        ----------
+        start, shape
+            Of the block, in the image's axes; it holds whole planes.
+        """
+        left = [a for a in range(len(self.shape)) if a != self.channel_axis]
+        begins = tuple(int(start[left[a]]) for a in self.looped)
+        output = tuple(int(shape[a]) for a in left)
+        planes = self.planes
+        if self.looped:
+            first, count = begins[-1], output[self.looped[-1]]
+            planes = tuple(p - first for p in planes if first <= p < first + count)
+        return replace(
+            self,
+            shape=tuple(int(n) for n in shape),
+            output_shape=output,
+            planes=planes,
+            origin=begins,
+            whole=tuple(self.output_shape[a] for a in self.looped),
+        )
+
+    def source(self, index: Index) -> Index:
+        """Turn an index into the labels into one into the image."""
+        if self.channel_axis is None:
+            return index
+        return (*index[: self.channel_axis], slice(None), *index[self.channel_axis :])
+
     def take(self, image: Any, index: Index) -> npt.NDArray[Any]:
         """Read one plane of an image: (H, W) or (H, W, channels), native byte order."""
-        if self.channel_axis is not None:
-            index = (*index[: self.channel_axis], slice(None), *index[self.channel_axis :])
-        plane = image[index]
+        plane = image[self.source(index)]
         if hasattr(plane, "compute"):
             plane = plane.compute(scheduler="synchronous")
         elif hasattr(plane, "detach"):
@@ -98,12 +141,6 @@ class StackPlan:
             before = sum(isinstance(i, slice) for i in index[: self.channel_axis])
             plane = np.moveaxis(plane, before, -1)
         return plane
-
-
-def _product(ranges: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
-    import itertools
-
-    return itertools.product(*ranges)
 
 
 def _check(shape: Sequence[int], dtype: Any) -> None:

@@ -8,13 +8,16 @@ import dask
 import dask.array as da
 import numpy as np
 
-from .axes import plan
-from .stack import find_limits, label_dtype, segment_planes
+from . import intensity
+from .errors import InputError
+from .stack import label_dtype, sampled, segment_planes
+from .store import load_model
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .axes import StackPlan
+    from .card import Card
     from .store import Model
 
 __all__ = ["lazy_labels"]
@@ -46,40 +49,58 @@ def lazy_labels(
         From `sdseg.axes.plan`, for the whole array.
     """
     if instances:
-        from .errors import InputError
-
         raise InputError(
             "instances: objects are joined from plane to plane, which a lazy result cannot do yet; "
             "pass a numpy array (image.compute()), or ask for class ids"
         )
-    channel = work.channel_axis
-    whole = {work_axis: -1 for work_axis in _image_axes(work, work.plane_axes)}
-    if channel is not None:
-        whole[channel] = -1
-    image = image.rechunk(whole)
-    drop = [] if channel is None else [channel]
-    chunks = tuple(c for a, c in enumerate(image.chunks) if a != channel)
-    limits = dask.delayed(_limits, pure=True)(image.to_delayed().ravel().tolist() if False else image, work, model.card)
-    chosen = model.path if model.path is not None else model
+    left = [a for a in range(image.ndim) if a != work.channel_axis]
+    joined = {left[a]: -1 for a in work.plane_axes}
+    if work.channel_axis is not None:
+        joined[work.channel_axis] = -1
+    image = image.rechunk(joined)
+    dtype = label_dtype(model.card, instances)
     return da.map_blocks(
         _slab,
         image,
-        limits=limits,
-        model=chosen,
+        _lazy_limits(image, work, model.card),
+        model=model if model.path is None else str(model.path),
         device=str(model.device),
         precision=model.precision,
         work=work,
-        samples=samples,
-        seed=seed,
-        batch_size=batch_size,
-        dtype=label_dtype(model.card, instances),
-        chunks=chunks,
-        drop_axis=drop,
-        meta=np.zeros((0,) * len(work.output_shape), label_dtype(model.card, instances)),
+        options={"samples": samples, "seed": seed, "batch_size": batch_size},
+        dtype=dtype,
+        chunks=tuple(image.chunks[a] for a in left),
+        drop_axis=[] if work.channel_axis is None else [work.channel_axis],
+        meta=np.zeros((0,) * len(left), dtype),
     )
 
 
-def _image_axes(work: StackPlan, axes: tuple[int, ...]) -> list[int]:
-    """Turn axes of the labels into axes of the image."""
-    left = [a for a in range(len(work.shape)) if a != work.channel_axis]
-    return [left[a] for a in axes]
+def _lazy_limits(image: da.Array, work: StackPlan, card: Card) -> Any:
+    """Return the stack's brightness limits as a task, over the few planes they are found from."""
+    indices, step = sampled(work)
+    parts = []
+    for index in indices:
+        steps = tuple(slice(None, None, step) if isinstance(i, slice) else i for i in index)
+        parts.append(image[work.source(steps)].ravel())
+    return dask.delayed(intensity.limits, pure=True)(da.concatenate(parts), card.intensity)
+
+
+def _slab(
+    block: npt.NDArray[Any],
+    limits: tuple[float, float],
+    *,
+    model: str | Model,
+    device: str,
+    precision: str,
+    work: StackPlan,
+    options: dict[str, Any],
+    block_info: Any = None,
+) -> npt.NDArray[Any]:
+    loaded = load_model(model, device=device, precision=precision)
+    start = [low for low, _ in block_info[0]["array-location"]]
+    part = work.part(start, block.shape)
+    labels = np.zeros(part.output_shape, label_dtype(loaded.card, instances=False))
+    if part.planes:
+        for done in segment_planes(block, loaded, part, instances=False, limits=limits, **options):
+            labels[done.index] = done.labels
+    return labels

@@ -38,7 +38,9 @@ def _cpu_has_bfloat16() -> bool:
     Where it does, the shipped model's networks run 2 to 3 times faster (benchmarks/speed.py).
     """
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return bool(
+        capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
+    )
 
 
 def choose(device: str | torch.device | None = None, precision: str | None = None) -> DeviceChoice:
@@ -60,7 +62,13 @@ def choose(device: str | torch.device | None = None, precision: str | None = Non
         raise InputError(f"precision: got {precision!r}; use one of {', '.join(PRECISIONS)}")
     asked = device is not None
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         chosen = torch.device(device)
         if chosen.type not in ("cpu", "meta"):

@@ -40,9 +40,7 @@ class Intensity:
 
     def __post_init__(self) -> None:
         if self.kind not in ("percentile", "window", "rgb"):
-            raise InputError(
-                f"intensity kind: got {self.kind!r}; use 'percentile', 'window' or 'rgb'"
-            )
+            raise InputError(f"intensity kind: got {self.kind!r}; use 'percentile', 'window' or 'rgb'")
         if not self.low < self.high:
             raise InputError(f"intensity: low ({self.low}) must be below high ({self.high})")
 

@@ -1,23 +1,18 @@
 """SDSegPipeline: a batch of 2-D images in, mask probabilities out."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: diffusers reads the types of `__init__` at run time.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline
 from diffusers.utils import BaseOutput
 
 from .errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
-    from .models import Denoiser, VisionEncoder
+from .models import Denoiser, VisionEncoder
 
 __all__ = ["SDSegOutput", "SDSegPipeline", "clean_latent", "make_scheduler", "plane_noise"]
 
@@ -126,9 +121,7 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         mask_channels: int = 1,
     ) -> None:
         super().__init__()
-        self.register_modules(
-            vae=vae, vision_encoder=vision_encoder, unet=unet, scheduler=scheduler
-        )
+        self.register_modules(vae=vae, vision_encoder=vision_encoder, unet=unet, scheduler=scheduler)
         self.register_to_config(mask_channels=mask_channels)
 
     # ------------------------------------------------------------------ sizes
@@ -154,7 +147,9 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         """(N, K, H, W) masks in [-1, 1] -> (N, C, h, w) latents of about unit variance, float32."""
         repeats = self.vae.config.in_channels // masks.shape[1]
         posterior = self.vae.encode(
-            masks.repeat(1, repeats, 1, 1).to(self.vae.dtype) if repeats > 1 else masks.to(self.vae.dtype)
+            masks.repeat(1, repeats, 1, 1).to(self.vae.dtype)
+            if repeats > 1
+            else masks.to(self.vae.dtype)
         ).latent_dist
         latent = posterior.sample() if sample else posterior.mean
         return latent.float() * self.vae.config.scaling_factor
@@ -173,7 +168,12 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
     # ------------------------------------------------------------------ the call
 
     def check_inputs(
-        self, images: torch.Tensor, noise: torch.Tensor | None, seed: Sequence[int] | int, steps: int, samples: int
+        self,
+        images: torch.Tensor,
+        noise: torch.Tensor | None,
+        seed: Sequence[int] | int,
+        steps: int,
+        samples: int,
     ) -> None:
         """Refuse at the door what would fail, or be silently wrong, further in."""
         want = self.vision_encoder.config.in_channels
@@ -189,9 +189,7 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         n, _, h, w = images.shape
         shape = (n, samples, self.latent_channels, h // self.factor, w // self.factor)
         if noise is not None and tuple(noise.shape) != shape:
-            raise InputError(
-                f"noise: need (N, samples, C, h, w) = {shape}, got {tuple(noise.shape)}"
-            )
+            raise InputError(f"noise: need (N, samples, C, h, w) = {shape}, got {tuple(noise.shape)}")
         if not isinstance(seed, int) and len(seed) != n:
             raise InputError(f"seed: need one number, or one an image ({n}), got {len(seed)}")
 
@@ -253,7 +251,9 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         mean = torch.zeros((n, self.config.mask_channels, height, width), device=device)
         squares = torch.zeros_like(mean) if samples > 1 else None
         for k in range(samples):
-            latent = self.denoise(noise[:, k], condition, steps=steps, eta=eta, class_labels=class_labels)
+            latent = self.denoise(
+                noise[:, k], condition, steps=steps, eta=eta, class_labels=class_labels
+            )
             probability = ((self.decode_latents(latent) + 1) / 2).clamp(0, 1)
             delta = probability - mean
             mean += delta / (k + 1)

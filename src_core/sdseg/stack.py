@@ -8,6 +8,7 @@ flight, so memory does not grow with the stack.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -81,27 +82,29 @@ def label_dtype(card: Card, instances: bool | None = None) -> np.dtype[Any]:
     return np.dtype(np.uint8 if len(card.classes) < 256 else np.uint16)
 
 
+def sampled(work: StackPlan) -> tuple[list[Index], int]:
+    """Choose the planes, and the pixel step within them, that brightness limits are found from.
+
+    They are spread over the whole stack, whichever planes are worked on, so that a preview of one
+    plane looks like that plane in the full run.
+    """
+    everything = [index for _, index in work.all_planes().indices()]
+    count = min(len(everything), _SAMPLED_PLANES)
+    wanted = np.unique(np.linspace(0, len(everything) - 1, count).round().astype(int))
+    step = math.ceil(math.sqrt(math.prod(work.plane_shape) / _SAMPLED_PIXELS))
+    return [everything[i] for i in wanted], max(1, step)
+
+
 def find_limits(image: Any, work: StackPlan, card: Card) -> tuple[float, float]:
-    """Find the stack's brightness limits from a sample of all its planes, chosen or not."""
-    if card.intensity.kind == "window":
-        return float(card.intensity.low), float(card.intensity.high)
-    everything = plan(work.shape, np.uint8, card, axis=work.axis, channel_axis=work.channel_axis)
-    lengths = [everything.output_shape[a] for a in everything.looped]
-    total = int(np.prod(lengths)) if lengths else 1
-    wanted = np.unique(np.linspace(0, total - 1, min(total, _SAMPLED_PLANES)).round().astype(int))
-    step = max(1, int(np.ceil(np.sqrt(np.prod(work.plane_shape) / _SAMPLED_PIXELS))))
-    parts = []
-    for at in wanted:
-        index: list[int | slice] = [slice(None)] * len(everything.output_shape)
-        for axis, position in zip(everything.looped, np.unravel_index(at, lengths), strict=True):
-            index[axis] = int(position)
-        parts.append(everything.take(image, tuple(index))[::step, ::step][..., :3].ravel()
-                     if everything.channel_axis is not None
-                     else everything.take(image, tuple(index))[::step, ::step].ravel())  # fmt: skip
+    """Find the stack's brightness limits from a sample of all its planes."""
+    indices, step = sampled(work)
+    parts = [work.take(image, index)[::step, ::step, ...].reshape(-1) for index in indices]
     return intensity.limits(np.concatenate(parts), card.intensity)
 
 
-def _colours(plane: npt.NDArray[Any], low: float, high: float, channels: int) -> npt.NDArray[np.float32]:
+def _colours(
+    plane: npt.NDArray[Any], low: float, high: float, channels: int
+) -> npt.NDArray[np.float32]:
     """(H, W) or (H, W, C) raw -> (channels, H, W) in [-1, 1]."""
     normal = intensity.normalize(plane, low, high)
     stacked = normal[None] if normal.ndim == 2 else np.moveaxis(normal[..., :3], -1, 0)
@@ -146,9 +149,7 @@ class _Runner:
         self.batch_size //= 2
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        warnings.warn(
-            f"memory ran out; going on with batches of {self.batch_size}", stacklevel=2
-        )
+        warnings.warn(f"memory ran out; going on with batches of {self.batch_size}", stacklevel=2)
 
 
 @dataclass
@@ -202,9 +203,7 @@ def segment_planes(
     """
     card, pipeline = model.card, model.pipeline
     if work is None:
-        work = plan(
-            image.shape, image.dtype, card, axis=axis, channel_axis=channel_axis, planes=planes
-        )
+        work = plan(image.shape, image.dtype, card, axis=axis, channel_axis=channel_axis, planes=planes)
     single = wants_instances(card, instances)
     for name, value in (("samples", samples), ("steps", steps), ("batch_size", batch_size)):
         if value is not None and value < 1:
@@ -292,9 +291,7 @@ class _Finish:
         else:
             labels = masks.decode(probability, self.card)
         self.count += 1
-        return PlaneResult(
-            self.count - 1, self.total, opened.index, labels, probability, stability
-        )
+        return PlaneResult(self.count - 1, self.total, opened.index, labels, probability, stability)
 
     def _neighbours(self, number: int, index: Index) -> bool:
         """Whether this plane lies next to the one before, in the same volume."""

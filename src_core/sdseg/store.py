@@ -173,7 +173,13 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    allowed = [CARD_FILE, "model_index.json", "*/config.json", "scheduler/*.json", "*/*.safetensors"]
+    allowed = [
+        CARD_FILE,
+        "model_index.json",
+        "*/config.json",
+        "scheduler/*.json",
+        "*/*.safetensors",
+    ]
     try:
         return Path(snapshot_download(name, allow_patterns=allowed))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -200,7 +206,10 @@ def _check_index(folder: Path) -> None:
 
 
 def load_model(
-    model: str | Path | Model, *, device: str | torch.device | None = None, precision: str | None = None
+    model: str | Path | Model,
+    *,
+    device: str | torch.device | None = None,
+    precision: str | None = None,
 ) -> Model:
     """Load a model, ready to use.
 
@@ -239,8 +248,11 @@ def load_model(
 def _load(name: str, folder: Path, stamp: int, choice: DeviceChoice) -> Model:
     from .pipeline import SDSegPipeline
 
+    from diffusers.utils import logging
+
     card = Card.read(folder)
     _check_index(folder)
+    logging.disable_progress_bar()
     try:
         pipeline = SDSegPipeline.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False

@@ -108,9 +108,7 @@ def cut(plane: npt.NDArray[np.float32], lay: Layout) -> list[torch.Tensor]:
     """Cut a plane into tiles: (C, H, W) -> (C, h, w) for each of ``lay.starts``."""
     if lay.fit:
         whole = torch.from_numpy(np.ascontiguousarray(plane))[None]
-        resized = F.interpolate(
-            whole, lay.worked, mode="bilinear", align_corners=False, antialias=True
-        )
+        resized = F.interpolate(whole, lay.worked, mode="bilinear", align_corners=False, antialias=True)
         return [resized[0]]
     pad = [(0, w - n) for w, n in zip(lay.worked, lay.shape, strict=True)]
     if any(after for _, after in pad):

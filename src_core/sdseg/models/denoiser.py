@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers import UNet2DModel
+# ModelMixin is not used here, but `DiffusionPipeline.from_pretrained` tells what a component is by
+# looking for the names of its base classes in the component's module.
+from diffusers import ModelMixin, UNet2DModel  # noqa: F401
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import Attention
 

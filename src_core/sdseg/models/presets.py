@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diffusers import AutoencoderKL
 
 from ..errors import InputError
 from .autoencoder import mask_autoencoder
 from .denoiser import Denoiser
 from .vision_encoder import VisionEncoder
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 __all__ = ["PRESETS", "Preset", "build"]
 
@@ -71,7 +74,7 @@ PRESETS: dict[str, Preset] = {
         condition_channels=16,
         autoencoder=(16, 32, 64),
         vision_encoder=(32, 64, 96),
-        denoiser=(64, 96, 128, 192),
+        denoiser=(64, 96, 128, 160),
         autoencoder_layers=1,
         vision_layers=1,
         denoiser_layers=2,
@@ -172,8 +175,7 @@ def build(
         num_heads=p.heads,
         down_block_types=("AttnDownBlock2D",) * attended + ("DownBlock2D",) * (levels - attended),
         # Without attention too, the res-block samplers are wanted: plain UpBlock2D has conv ones.
-        up_block_types=("ResnetUpsampleBlock2D",) * (levels - attended)
-        + ("AttnUpBlock2D",) * attended,
+        up_block_types=("ResnetUpsampleBlock2D",) * (levels - attended) + ("AttnUpBlock2D",) * attended,
         block_out_channels=p.denoiser,
         layers_per_block=p.denoiser_layers,
         dropout=p.dropout,

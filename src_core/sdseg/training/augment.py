@@ -44,9 +44,7 @@ class Augment:
                     mode=("bilinear", "nearest"),
                     padding_mode="reflection",
                 ),
-                m.RandGaussianSmoothd(
-                    "image", prob=0.2, sigma_x=(0.1, s.blur), sigma_y=(0.1, s.blur)
-                ),
+                m.RandGaussianSmoothd("image", prob=0.2, sigma_x=(0.1, s.blur), sigma_y=(0.1, s.blur)),
                 m.RandAdjustContrastd("image", prob=0.4, gamma=(1 / s.gamma, s.gamma)),
                 m.RandShiftIntensityd("image", prob=0.4, offsets=s.shift, channel_wise=True),
                 m.RandGaussianNoised("image", prob=0.3, std=s.noise, sample_std=True),

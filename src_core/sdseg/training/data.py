@@ -64,7 +64,9 @@ class Planes:
             rest = image.shape[labels.ndim :]
             height, width = labels.shape[-2:]
             for plane, mask in zip(
-                image.reshape(-1, height, width, *rest), labels.reshape(-1, height, width), strict=True
+                image.reshape(-1, height, width, *rest),
+                labels.reshape(-1, height, width),
+                strict=True,
             ):
                 self.planes.append(_Plane(plane, mask, limits))
 

@@ -12,17 +12,17 @@ import dataclasses
 import json
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
 from ..atomic import atomic_folder, recover
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from pathlib import Path
     from collections.abc import Iterator
 
     from .data import Batch, Batches
@@ -69,7 +69,9 @@ class Stage(Protocol):
     name: str
     network: torch.nn.Module
 
-    def losses(self, network: torch.nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def losses(
+        self, network: torch.nn.Module, batch: Batch, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
         """Return the parts of the loss, ``"loss"`` being what is minimised."""
 
     def validate(self) -> float:
@@ -117,8 +119,10 @@ class Loop:
         s = settings
         trained = [p for p in stage.network.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=s.learning_rate, weight_decay=s.weight_decay)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate) if s.decay else get_scheduler(
-            "constant_with_warmup", optimizer, num_warmup_steps=s.warmup
+        scheduler = (
+            torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+            if s.decay
+            else get_scheduler("constant_with_warmup", optimizer, num_warmup_steps=s.warmup)
         )
         self.network, self.optimizer = accelerator.prepare(stage.network, optimizer)
         self.scheduler = scheduler
@@ -250,7 +254,9 @@ class _Log:
         kept = []
         if path.is_file():  # steps after the last save will be done again
             with path.open(newline="") as file:
-                kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= step]
+                kept = [
+                    row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= step
+                ]
         self._file = path.open("w", newline="")
         self._csv = csv.writer(self._file)
         self._csv.writerow(["step", "name", "value"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch.nn import functional as F
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["kl_to_normal", "latent_losses", "mask_loss"]
 
