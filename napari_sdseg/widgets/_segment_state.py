@@ -143,11 +143,21 @@ class SegmentState:
         if work is None or self.image is None:
             return problem or ""
         height, width = work.plane_shape
-        count = f"{work.n_planes} planes" if work.n_planes != 1 else "One plane"
-        names = self.image.axis_names
+        what = "A single plane" if work.n_planes == 1 else f"{work.n_planes} planes"
+        colour = ", in colour" if work.channel_axis is not None else ""
+        return f"{what} of {height} × {width}{colour}. {self._why(work.note)}".rstrip()
 
-        why = re.sub(r"axis (\d+)", lambda found: f"axis {names[int(found[1])]}", work.note)
-        return f"{count} of {height} × {width}. {why}"
+    def _why(self, note: str) -> str:
+        """Return the plan's reasons with the viewer's names, less what was said already."""
+        image = self.image
+        if image is None:
+            return note
+        reasons = [r for r in note.rstrip(".").split("; ") if "single plane" not in r.lower()]
+        if image.channel_axis is not None:
+            reasons = [r for r in reasons if "channels" not in r]
+        names = image.axis_names
+        text = re.sub(r"axis (\d+)", lambda m: f"axis {names[int(m[1])]}", "; ".join(reasons))
+        return f"{text[0].upper()}{text[1:]}." if text else ""
 
     def status(self) -> str:
         """Return what there is to say now."""

@@ -63,7 +63,7 @@ def test_axes_are_offered_for_stacks_only(state):
     assert state.axis_choices() == []
     assert state.problem() is None  # the axis chosen for another image does not count
     assert state.plan().axis is None
-    assert state.intention().startswith("One plane of 64 × 64.")
+    assert state.intention() == "A single plane of 64 × 64, in colour."
 
 
 def test_objects_are_told_apart_only_by_models_that_can(state):
