@@ -128,7 +128,9 @@ def _tiff_spacing(file: Any) -> tuple[tuple[float, ...] | None, str | None]:
             y, x = (tags[t].value for t in ("YResolution", "XResolution"))
             if x[0] and y[0]:
                 flat = (y[1] / y[0], x[1] / x[0])
-                unit = {"micron": "um", "\\u00B5m": "um", "µm": "um", "mm": "mm"}.get(meta.get("unit", ""))
+                unit = {"micron": "um", "\\u00B5m": "um", "µm": "um", "mm": "mm"}.get(
+                    meta.get("unit", "")
+                )
                 if unit is not None:
                     return ((float(meta["spacing"]), *flat) if "spacing" in meta else flat), unit
     return None, None
@@ -157,9 +159,7 @@ def _sitk(path: Path) -> Any:
     try:
         import SimpleITK
     except ImportError as error:
-        raise InputError(
-            f'{path.name} needs SimpleITK: pip install "napari-sdseg[medical]"'
-        ) from error
+        raise InputError(f'{path.name} needs SimpleITK: pip install "napari-sdseg[medical]"') from error
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     return SimpleITK
 
@@ -227,7 +227,7 @@ def write_labels(
         elif suffix == ".npy":
             np.save(fresh, labels)
         else:
-            _write_volume(fresh, labels, spacing, like)
+            _write_volume(fresh, labels, spacing, unit, like)
         os.replace(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
@@ -262,7 +262,11 @@ def _write_png(path: Path, labels: npt.NDArray[Any]) -> None:
 
 
 def _write_volume(
-    path: Path, labels: npt.NDArray[Any], spacing: tuple[float, ...] | None, like: Picture | None
+    path: Path,
+    labels: npt.NDArray[Any],
+    spacing: tuple[float, ...] | None,
+    unit: str | None,
+    like: Picture | None,
 ) -> None:
     sitk = _sitk(path)
     image = sitk.GetImageFromArray(np.ascontiguousarray(labels))
@@ -272,5 +276,6 @@ def _write_volume(
         image.SetOrigin(geometry["origin"])
         image.SetDirection(geometry["direction"])
     elif spacing is not None and len(spacing) == image.GetDimension():
-        image.SetSpacing([float(s) for s in reversed(spacing)])
+        scale = 1e-3 if unit in ("um", "µm") else 1.0  # these formats are in millimetres
+        image.SetSpacing([float(s) * scale for s in reversed(spacing)])
     sitk.WriteImage(image, str(path), useCompression=True)

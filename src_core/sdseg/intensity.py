@@ -19,6 +19,8 @@ __all__ = ["Intensity", "limits", "normalize"]
 
 Kind = Literal["percentile", "window", "rgb"]
 
+_HUGE = 1e150
+
 
 @dataclass(frozen=True)
 class Intensity:
@@ -62,7 +64,7 @@ def limits(sample: npt.NDArray[Any], rule: Intensity) -> tuple[float, float]:
     Returns
     -------
     low, high
-        In the image's own values, ``low < high``. A constant sample gives ``(value, value + 1)``, so
+        In the image's own values, ``low < high``. A constant sample gives the value and a larger one, so
         that it becomes -1 throughout.
     """
     if rule.kind == "window":
@@ -71,18 +73,17 @@ def limits(sample: npt.NDArray[Any], rule: Intensity) -> tuple[float, float]:
         if np.issubdtype(sample.dtype, np.integer):
             return 0.0, float(np.iinfo(sample.dtype).max)
         return 0.0, 1.0
-    values = sample.reshape(-1)
-    if not np.issubdtype(values.dtype, np.floating):
-        values = values.astype(np.float32)
-    else:
-        values = values[np.isfinite(values)]
+    values = sample.reshape(-1).astype(np.float64)
+    values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0
+    # Differences of the largest numbers there are would overflow.
+    np.clip(values, -_HUGE, _HUGE, out=values)
     low, high = (float(v) for v in np.percentile(values, (rule.low, rule.high)))
     if not low < high:  # most of it is one value: use the whole range
         low, high = float(values.min()), float(values.max())
     if not low < high:
-        high = low + 1.0
+        high = low + max(1.0, abs(low))
     return low, high
 
 
@@ -99,10 +100,13 @@ def normalize(plane: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[n
     ndarray
         float32, the same shape, in [-1, 1].
     """
-    scaled = plane.astype(np.float32)
-    scaled -= np.float32(low)
-    scaled *= np.float32(2.0 / (high - low))
-    scaled -= np.float32(1.0)
+    ordinary = plane.dtype.itemsize <= 4 and high - low > 1e-30 and max(-low, high) < 1e30
+    scaled = plane.astype(np.float32 if ordinary else np.float64)
     if np.issubdtype(plane.dtype, np.floating):
-        np.nan_to_num(scaled, copy=False, nan=-1.0, posinf=-1.0, neginf=-1.0)
-    return np.clip(scaled, -1.0, 1.0, out=scaled)
+        np.nan_to_num(scaled, copy=False, nan=low, posinf=low, neginf=low)
+    np.clip(scaled, low, high, out=scaled)
+    scaled -= low
+    scaled /= high - low
+    scaled *= 2
+    scaled -= 1
+    return np.clip(scaled, -1.0, 1.0).astype(np.float32, copy=False)

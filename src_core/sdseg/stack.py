@@ -21,7 +21,7 @@ import torch
 from . import instances as objects_
 from . import intensity, masks, tiles
 from .axes import Index, StackPlan, plan
-from .devices import default_batch_size
+from .devices import at_once, default_batch_size
 from .errors import InputError, OutOfMemoryError, SDSegError
 from .pipeline import plane_noise
 
@@ -122,7 +122,7 @@ class _Runner:
     def __call__(self, images: list[torch.Tensor], noise: list[torch.Tensor]) -> list[Any]:
         out: list[Any] = []
         while images:
-            n = min(self.batch_size, len(images))
+            n = min(at_once(self.model.device, self.batch_size), len(images))
             try:
                 done = self.model.pipeline(
                     torch.stack(images[:n]),
@@ -191,8 +191,8 @@ def segment_planes(
     samples, seed, steps
         Noise samples, the seed of their noise, and reverse steps.
     batch_size
-        Tiles that go through the networks together; None chooses for the device. Labels do not
-        depend on it but for rounding.
+        Tiles that go through a GPU together; None chooses. Labels do not depend on it but for
+        rounding, and on a CPU, which takes one at a time, not at all.
     limits
         Brightness limits of the whole stack, if ``image`` is only a part of it.
 

@@ -37,10 +37,13 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]
         in_channels: int = 8,
         out_channels: int = 4,
         num_heads: int | None = None,
+        center_input_sample: bool = False,
         time_embedding_type: str = "positional",
+        time_embedding_dim: int | None = None,
         freq_shift: int = 0,
         flip_sin_to_cos: bool = True,
         down_block_types: tuple[str, ...] = ("DownBlock2D", "DownBlock2D"),
+        mid_block_type: str | None = "UNetMidBlock2D",
         up_block_types: tuple[str, ...] = ("UpBlock2D", "UpBlock2D"),
         block_out_channels: tuple[int, ...] = (64, 128),
         layers_per_block: int = 2,
@@ -58,6 +61,7 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]
         add_attention: bool = True,
         class_embed_type: str | None = None,
         num_class_embeds: int | None = None,
+        num_train_timesteps: int | None = None,
     ) -> None:
         arguments: dict[str, Any] = {
             k: v for k, v in locals().items() if k not in ("self", "num_heads", "__class__")

@@ -119,7 +119,7 @@ class Recipe:
     Attributes
     ----------
     preset
-        A name of `sdseg.models.PRESETS`.
+        A name of `sdseg.models.PRESETS`, or a table of sizes of your own (`sdseg.models.Preset`).
     card
         The card of the model that comes out; scores are filled in by measuring.
     train_split, val_split
@@ -132,7 +132,7 @@ class Recipe:
         A model folder whose mask autoencoder is used instead of training one.
     """
 
-    preset: str
+    preset: str | dict[str, Any]
     card: Card
     train_split: str = "train.txt"
     val_split: str = "val.txt"

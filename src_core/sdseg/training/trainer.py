@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from .. import masks
 from ..datasets import pairs
 from ..devices import DeviceChoice, choose
-from ..models import build
+from ..models import Preset, build
 from ..pipeline import SDSegPipeline, make_scheduler
 from ..store import Model, load_model
 from .autoencoder import AutoencoderStage
@@ -82,7 +82,9 @@ class Trainer:
         yield self._say(f"{len(train)} training planes, {len(self._val_pairs)} validation images")
 
         vae, vision_encoder, unet = build(
-            r.preset, mask_channels=masks.channel_count(r.card), size=r.card.size
+            r.preset if isinstance(r.preset, str) else Preset(**r.preset),
+            mask_channels=masks.channel_count(r.card),
+            size=r.card.size,
         )
         # 1. the mask autoencoder
         if r.autoencoder_from:

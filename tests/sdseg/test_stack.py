@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sdseg import load_model
+from sdseg.errors import InputError, OutOfMemoryError, SDSegError
+from sdseg.stack import find_limits, label_dtype, plan, segment_planes
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return load_model(trained / "denoiser" / "best", device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def stack():
+    from blob_models import blobs
+
+    return np.stack([blobs(100 + i, side=120)[0] for i in range(4)])
+
+
+def run(image, model, **options):
+    return list(segment_planes(image, model, instances=False, **options))
+
+
+def test_planes_come_in_order_whole_and_typed(stack, model):
+    done = run(stack, model)
+    assert [p.number for p in done] == [0, 1, 2, 3]
+    assert {p.total for p in done} == {4}
+    assert [p.index[0] for p in done] == [0, 1, 2, 3]
+    assert all(p.labels.shape == (120, 120) and p.labels.dtype == np.uint8 for p in done)
+    assert all(p.probability.shape == (2, 120, 120) and p.stability is None for p in done)
+    assert label_dtype(model.card, instances=False) == np.uint8
+    assert label_dtype(model.card) == np.uint32
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_batch_size_changes_nothing_on_a_cpu(stack, trained, precision):
+    model = load_model(trained / "denoiser" / "best", device="cpu", precision=precision)
+    wanted = run(stack, model, batch_size=1)
+    for size in (3, 64):
+        for a, b in zip(wanted, run(stack, model, batch_size=size), strict=True):
+            assert np.array_equal(a.probability, b.probability)
+
+
+def test_a_plane_is_the_same_alone_and_in_the_stack(stack, model):
+    whole, alone = run(stack, model), run(stack, model, planes=[2])
+    assert len(alone) == 1
+    assert np.array_equal(alone[0].probability, whole[2].probability)
+
+
+def test_seed_decides_the_noise(stack, model):
+    first, again, other = (run(stack[0], model, seed=s)[0].probability for s in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_samples_give_a_stability_map(stack, model):
+    done = run(stack[:1], model, samples=3)[0]
+    assert done.stability.shape == done.probability.shape
+    assert 0 < done.stability.max() <= 0.5
+
+
+def test_tiling_does_not_show(stack, model):
+    """A plane in tiles agrees with the same plane in one piece."""
+    import dataclasses
+
+    whole_card = dataclasses.replace(model.card, size=128)
+    whole = run(stack, dataclasses.replace(model, card=whole_card))
+    tiled = run(stack, model)
+    a = np.stack([p.labels for p in whole]) > 0
+    b = np.stack([p.labels for p in tiled]) > 0
+    assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.97
+
+
+def test_objects_are_joined_and_unique_over_the_stack(stack, model):
+    doubled = np.repeat(stack, 2, axis=0)  # every plane twice: the same objects in both
+    done = list(segment_planes(doubled, model, seed=0))
+    assert done[0].labels.dtype == np.uint32
+    first, second = done[0].labels, done[1].labels
+    both = (first > 0) & (second > 0)
+    assert (first[both] == second[both]).mean() > 0.9
+    for p in done:
+        ids = np.unique(p.labels[p.labels > 0])
+        assert len(ids) >= 3
+
+
+def test_closing_keeps_what_is_done(stack, model):
+    labels = np.zeros(stack.shape, np.uint8)
+    work = segment_planes(stack, model, instances=False)
+    for done in work:
+        labels[done.index] = done.labels
+        if done.number == 1:
+            break
+    work.close()
+    assert labels[:2].any()
+    assert not labels[2:].any()
+
+
+def test_limits_are_the_whole_stacks_whichever_planes_are_asked_for(stack, model):
+    bright = stack.copy()
+    bright[3] *= 4
+    everything = plan(bright.shape, bright.dtype, model.card)
+    one = plan(bright.shape, bright.dtype, model.card, planes=[0])
+    assert find_limits(bright, everything, model.card) == find_limits(bright, one, model.card)
+
+
+class _Failing:
+    """A pipeline whose memory runs out above a batch size, as a device's would."""
+
+    def __init__(self, inner, largest, message="CUDA out of memory"):
+        self.inner, self.largest, self.message = inner, largest, message
+        self.tried = []
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def __call__(self, images, **options):
+        self.tried.append(len(images))
+        if len(images) > self.largest:
+            kind = torch.OutOfMemoryError if "memory" in self.message else RuntimeError
+            raise kind(self.message)
+        return self.inner(images, **options)
+
+
+def test_batches_shrink_when_memory_runs_out(stack, model, monkeypatch):
+    import dataclasses
+
+    from sdseg import stack as engine
+
+    monkeypatch.setattr(engine, "at_once", lambda device, size: size)
+    wanted = run(stack, model, batch_size=8)
+    failing = _Failing(model.pipeline, largest=2)
+    small = dataclasses.replace(model, pipeline=failing)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        done = run(stack, small, batch_size=8)
+    ours = [str(w.message) for w in said if "memory ran out" in str(w.message)]
+    assert ours == [f"memory ran out; going on with batches of {n}" for n in (4, 2)]
+    for a, b in zip(wanted, done, strict=True):
+        assert (a.labels != b.labels).mean() <= 1e-5
+
+
+def test_no_runtime_error_leaves_the_engine(stack, model):
+    import dataclasses
+
+    for message, error in (("CUDA out of memory", OutOfMemoryError), ("bad kernel", SDSegError)):
+        failing = dataclasses.replace(model, pipeline=_Failing(model.pipeline, 0, message))
+        with pytest.raises(error) as caught:
+            run(stack, failing)
+        assert not isinstance(caught.value, RuntimeError)
+
+
+@pytest.mark.parametrize("name", ["samples", "steps", "batch_size"])
+def test_counts_must_be_positive(stack, model, name):
+    with pytest.raises(InputError, match=name):
+        run(stack, model, **{name: 0})
+
+
+def test_instances_need_a_model_that_draws_them(stack, random_models):
+    organs = load_model(random_models / "organs", device="cpu", precision="float32")
+    with pytest.raises(InputError, match="classes"):
+        list(segment_planes(stack, organs, instances=True))
+    assert {p.labels.dtype.name for p in segment_planes(stack[:1], organs)} == {"uint8"}

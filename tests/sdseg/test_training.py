@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from blob_models import small_recipe
+from sdseg import Recipe, Trainer, load_model
+from sdseg.datasets import pairs
+from sdseg.errors import DataError, InputError, ModelFormatError
+from sdseg.training import Augmentation
+from sdseg.training.augment import Augment
+from sdseg.training.data import Batches, Planes
+from sdseg.training.losses import mask_loss
+
+
+def test_both_stages_leave_models_logs_and_the_recipe(trained):
+    for stage in ("autoencoder", "denoiser"):
+        with (trained / stage / "log.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        losses = [float(r["value"]) for r in rows if r["name"] == "loss"]
+        assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:10])
+        assert any(r["name"] == "dice" for r in rows)
+        assert list((trained / stage).glob("events.out.tfevents*"))
+    written = json.loads((trained / "recipe.json").read_text())
+    assert Recipe.from_dict(written).to_dict() == small_recipe().to_dict()
+    for which in ("best", "last"):
+        model = load_model(trained / "denoiser" / which)
+        assert model.card.scores["validation Dice"] > 0.8
+
+
+def test_latent_scale_is_measured_and_stored(trained, blob_data):
+    model = load_model(trained / "denoiser" / "best", device="cpu", precision="float32")
+    assert model.pipeline.vae.config.scaling_factor != 1.0
+    planes = Planes(pairs(blob_data, "val.txt"), model.card)
+    masks = Batches(planes, Augmentation(), 64, 8, (0,))[0].masks
+    with torch.no_grad():
+        assert model.pipeline.encode_masks(masks).std() == pytest.approx(1.0, abs=0.25)
+
+
+def test_batches_are_the_same_whenever_they_are_asked_for(blob_data):
+    planes = Planes(pairs(blob_data, "train.txt"), small_recipe().card)
+    batches = Batches(planes, Augmentation(grey=0.5, invert=0.5), 48, 3, (1, 2))
+    wanted = [batches[i] for i in range(4)]
+    followed = batches.since(1)
+    for number in (1, 2, 3):
+        got = next(followed)
+        assert torch.equal(got.images, wanted[number].images)
+        assert torch.equal(got.masks, wanted[number].masks)
+    followed.close()
+    assert wanted[0].images.shape == (3, 3, 48, 48)
+    assert wanted[0].masks.shape == (3, 2, 48, 48)
+    assert not torch.equal(wanted[0].images, wanted[1].images)
+
+
+def test_augmentation_keeps_labels_whole_and_on_the_image():
+    labels = np.zeros((90, 90), np.int32)
+    labels[20:50, 30:70], labels[60:80, 10:30] = 7, 30_000
+    image = np.where(labels > 0, 0.8, -0.8)[None].repeat(3, 0).astype(np.float32)
+    augment = Augment(Augmentation(gamma=1.0001, shift=0.0, noise=0.0, blur=0.11), 64)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        varied, placed = augment(image, labels, rng)
+        assert set(np.unique(placed)) <= {0, 7, 30_000}
+        assert ((varied[0] > 0) == (placed > 0)).mean() > 0.97
+
+
+KILLED = """
+import sys
+from blob_models import small_recipe
+from sdseg import Trainer
+for update in Trainer(small_recipe(), sys.argv[1], sys.argv[2]).run():
+    print(update.stage, update.step, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(blob_data, trained, tmp_path):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for stage, step in (("autoencoder", 50), ("denoiser", 50)):
+        run = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(blob_data), str(tmp_path)],
+            stdout=subprocess.PIPE, text=True, env=env,
+        )  # fmt: skip
+        seen = []
+        for line in run.stdout:
+            seen.append(line.split())
+            if line.startswith(stage) and int(line.split()[1]) >= step:
+                break
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        if stage == "denoiser":  # the first kill lost at most the steps since the last save, 20
+            first = next(int(s[1]) for s in seen if s[0] == "autoencoder")
+            assert 40 <= first - 1 <= 60
+    updates = list(Trainer(small_recipe(), blob_data, tmp_path).run())
+    first = next(u for u in updates if u.stage != "data")
+    assert first.stage == "denoiser"
+    assert 40 <= first.step - 1 <= 60
+    whole = load_model(trained / "denoiser" / "last", device="cpu", precision="float32")
+    pieces = load_model(tmp_path / "denoiser" / "last", device="cpu", precision="float32")
+    # Data, noise and rates are functions of the step, so what is left is rounding.
+    scores = [m.card.scores["validation Dice"] for m in (whole, pieces)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
+
+
+def test_one_finished_run_does_nothing_more(trained, blob_data):
+    started = time.monotonic()
+    updates = list(Trainer(small_recipe(), blob_data, trained).run())
+    assert {u.stage for u in updates} == {"data"}
+    assert time.monotonic() - started < 20
+
+
+def test_a_trained_autoencoder_is_used_again(trained, blob_data, tmp_path):
+    recipe = small_recipe(steps=2, autoencoder_from=str(trained / "denoiser" / "best"))
+    stages = {u.stage for u in Trainer(recipe, blob_data, tmp_path).run()}
+    assert stages == {"data", "denoiser"}
+    first = load_model(trained / "denoiser" / "best", device="cpu", precision="float32").pipeline.vae
+    second = load_model(tmp_path / "denoiser" / "last", device="cpu", precision="float32").pipeline.vae
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_other_parameterisations_train(kind, trained, blob_data, tmp_path):
+    recipe = small_recipe(steps=25, autoencoder_from=str(trained / "denoiser" / "best"))
+    recipe = dataclasses.replace(
+        recipe,
+        denoiser=dataclasses.replace(
+            recipe.denoiser, prediction_type=kind, last_step=0.0, mask_weight=0.0, decay=0.0
+        ),
+    )
+    losses = [u.loss for u in Trainer(recipe, blob_data, tmp_path).run() if u.stage == "denoiser"]
+    assert losses[-1] < losses[0]
+    model = load_model(tmp_path / "denoiser" / "last")
+    assert model.pipeline.scheduler.config.prediction_type == kind
+
+
+def test_mask_loss_is_nothing_for_the_truth_and_sees_small_objects():
+    target = -torch.ones(2, 1, 64, 64)
+    target[1, :, 30:33, 30:33] = 1
+    empty = -torch.ones_like(target)
+    assert mask_loss(target, target).tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert mask_loss(empty, target)[1] > 0.8
+
+
+def test_recipes_are_read_and_mistakes_named(tmp_path):
+    shipped = Recipe.read("nuclei")
+    assert shipped.preset == "tiny"
+    assert shipped.card.coding == "instances"
+    with pytest.raises(InputError, match="none of nuclei"):
+        Recipe.read("no-such")
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('preset = "tiny"\n[card]\nname = "x"\n[denoiser]\nstepz = 5\n')
+    with pytest.raises(ModelFormatError, match="stepz"):
+        Recipe.read(wrong)
+    wrong.write_text("preset = ")
+    with pytest.raises(ModelFormatError, match="TOML"):
+        Recipe.read(wrong)
+
+
+def test_missing_split_is_said_before_anything_is_trained(blob_data, tmp_path):
+    recipe = dataclasses.replace(small_recipe(), val_split="nowhere.txt")
+    with pytest.raises(DataError, match=r"nowhere\.txt"):
+        Trainer(recipe, blob_data, tmp_path)
+    assert not list(tmp_path.iterdir())
