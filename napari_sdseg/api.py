@@ -84,6 +84,7 @@ def segment(
     >>> labels = segment(stack, instances=True)  # doctest: +SKIP
     """
     import numpy as np
+
     from sdseg.axes import plan
     from sdseg.errors import InputError
     from sdseg.stack import label_dtype, segment_planes
@@ -134,6 +135,7 @@ def segment(
 def _array(image: Any, channel_axis: int | None) -> tuple[Any, Any, int | None]:
     """Return an array, the layer it came from or None, and its channel axis."""
     import numpy as np
+
     from sdseg.errors import InputTypeError
 
     if isinstance(image, str | Path):

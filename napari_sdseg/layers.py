@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from napari.layers import Image, Labels
+
     from sdseg import Card, Model
     from sdseg.stack import StackPlan
 

@@ -93,8 +93,7 @@ def fill(
     high = np.minimum(np.ceil(centre / voxel + half) + 1, shape).astype(int)
     box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
     z, y, x = (
-        (np.arange(s.start, s.stop) + 0.5) * v - c
-        for s, v, c in zip(box, voxel, centre, strict=True)
+        (np.arange(s.start, s.stop) + 0.5) * v - c for s, v, c in zip(box, voxel, centre, strict=True)
     )
     z = z[:, None, None]
     y = y[:, None] - nucleus.tilt[0] * z

@@ -37,6 +37,7 @@ def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ``dots`` tells objects apart, ``organs`` draws two classes.
     """
     import torch
+
     from sdseg import Card
     from sdseg.card import ClassInfo
     from sdseg.devices import choose

@@ -18,6 +18,7 @@ from ._segment_work import Failed, PlaneDone, Ready, Request, Update, work
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels
+
     from sdseg.card import Card
 
     from ._segment_state import SegmentState

@@ -9,11 +9,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from psygnal import SignalGroupDescriptor
+
 from sdseg.axes import plan
 from sdseg.errors import SDSegError
 
 if TYPE_CHECKING:
     import numpy as np
+
     from sdseg.axes import StackPlan
     from sdseg.card import Card
 

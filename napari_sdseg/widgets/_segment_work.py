@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
     from sdseg.axes import Index, StackPlan
     from sdseg.card import Card
     from sdseg.stack import PlaneResult
@@ -83,6 +84,7 @@ def warm_up() -> None:
 
     def load() -> None:
         import pandas  # noqa: F401 - napari imports it for the first layer with features
+
         import sdseg.pipeline
         import sdseg.stack  # noqa: F401
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, ProgressBar, PushButton
 from qtpy.QtCore import QEvent, QSignalBlocker
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
-from sdseg.store import list_models
 
 from napari_sdseg.layers import image_array
+from sdseg.store import list_models
 
 from ._segment_run import SegmentRun
 from ._segment_state import ImageFacts, Phase, SegmentState
@@ -19,6 +19,7 @@ from ._wrapped_text import WrappedText
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
+
     from sdseg.card import Card
 
 __all__ = ["SegmentWidget"]

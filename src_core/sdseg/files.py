@@ -128,11 +128,11 @@ def _tiff_spacing(file: Any) -> tuple[tuple[float, ...] | None, str | None]:
             y, x = (tags[t].value for t in ("YResolution", "XResolution"))
             if x[0] and y[0]:
                 flat = (y[1] / y[0], x[1] / x[0])
-                unit = {"micron": "um", "\\u00B5m": "um", "µm": "um", "mm": "mm"}.get(
-                    meta.get("unit", "")
-                )
-                if unit is not None:
-                    return ((float(meta["spacing"]), *flat) if "spacing" in meta else flat), unit
+                # ImageJ writes the micro sign as an escape of its own.
+                units = {"micron": "um", "\\u00B5m": "um", "µm": "um", "mm": "mm"}
+                if meta.get("unit") in units:
+                    depth = (float(meta["spacing"]),) if "spacing" in meta else ()
+                    return (*depth, *flat), units[meta["unit"]]
     return None, None
 
 

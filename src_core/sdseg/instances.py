@@ -47,13 +47,14 @@ def objects(
     alone = inside & ~np.isin(pieces, seeded)
     seeds = seeds.astype(np.uint32)
     seeds[alone] = pieces[alone] + seeds.max()
-    found = watershed(-deep, seeds, mask=inside)
+    found = watershed(-deep, seeds, mask=inside)  # type: ignore[no-untyped-call]
     sizes = np.bincount(found.ravel())
     keep = sizes >= smallest
     keep[0] = False
     names = np.zeros(len(sizes), np.uint32)
     names[keep] = np.arange(1, keep.sum() + 1)
-    return names[found]
+    named: npt.NDArray[np.uint32] = names[found]
+    return named
 
 
 class Linker:

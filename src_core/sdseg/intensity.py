@@ -64,8 +64,8 @@ def limits(sample: npt.NDArray[Any], rule: Intensity) -> tuple[float, float]:
     Returns
     -------
     low, high
-        In the image's own values, ``low < high``. A constant sample gives the value and a larger one, so
-        that it becomes -1 throughout.
+        In the image's own values, ``low < high``. A constant sample gives
+        its value and a larger one, so that it becomes -1 throughout.
     """
     if rule.kind == "window":
         return float(rule.low), float(rule.high)
@@ -101,7 +101,7 @@ def normalize(plane: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[n
         float32, the same shape, in [-1, 1].
     """
     ordinary = plane.dtype.itemsize <= 4 and high - low > 1e-30 and max(-low, high) < 1e30
-    scaled = plane.astype(np.float32 if ordinary else np.float64)
+    scaled: npt.NDArray[np.floating] = plane.astype(np.float32 if ordinary else np.float64)
     if np.issubdtype(plane.dtype, np.floating):
         np.nan_to_num(scaled, copy=False, nan=low, posinf=low, neginf=low)
     np.clip(scaled, low, high, out=scaled)
@@ -109,4 +109,5 @@ def normalize(plane: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[n
     scaled /= high - low
     scaled *= 2
     scaled -= 1
-    return np.clip(scaled, -1.0, 1.0).astype(np.float32, copy=False)
+    out: npt.NDArray[np.float32] = np.clip(scaled, -1.0, 1.0).astype(np.float32, copy=False)
+    return out

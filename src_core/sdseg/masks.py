@@ -63,7 +63,9 @@ def depth(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     largest = np.asarray(largest, np.float32)
     # An object that fills the whole plane has no outside: it counts as deep throughout.
     largest[~np.isfinite(largest) | (largest == 0)] = 1.0
-    return np.clip(distance / largest[dense], 0.0, 1.0, dtype=np.float32) * (dense > 0)
+    relative: npt.NDArray[np.float32] = np.clip(distance / largest[dense], 0.0, 1.0).astype(np.float32)
+    relative[dense == 0] = 0
+    return relative
 
 
 def encode(labels: npt.NDArray[Any], card: Card) -> npt.NDArray[np.float32]:
@@ -85,7 +87,7 @@ def encode(labels: npt.NDArray[Any], card: Card) -> npt.NDArray[np.float32]:
     if labels.ndim != 2:
         raise InputError(f"labels: need a plane (H, W), got shape {labels.shape}")
     if card.coding == "binary":
-        channels = [labels > 0]
+        channels: list[npt.NDArray[Any]] = [labels > 0]
     elif card.coding == "multiclass":
         channels = [labels == k for k in range(1, len(card.classes) + 1)]
     else:
@@ -96,8 +98,9 @@ def encode(labels: npt.NDArray[Any], card: Card) -> npt.NDArray[np.float32]:
 def foreground(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.bool_]:
     """Return where a model sees any of its classes; (K, H, W) -> (H, W) bool."""
     if card.coding == "multiclass":
-        return probability.max(axis=0) > card.threshold
-    return probability[0] > card.threshold
+        probability = probability.max(axis=0, keepdims=True)
+    inside: npt.NDArray[np.bool_] = probability[0] > card.threshold
+    return inside
 
 
 def decode(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.uint8 | np.uint16]:

@@ -152,12 +152,13 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
             else masks.to(self.vae.dtype)
         ).latent_dist
         latent = posterior.sample() if sample else posterior.mean
-        return latent.float() * self.vae.config.scaling_factor
+        scaled: torch.Tensor = latent.float() * self.vae.config.scaling_factor
+        return scaled
 
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) latents -> (N, K, H, W) masks around [-1, 1], float32, not clamped."""
         scaled = latents / self.vae.config.scaling_factor
-        masks = self.vae.decode(
+        masks: torch.Tensor = self.vae.decode(
             scaled.to(self.vae.dtype).contiguous(memory_format=torch.channels_last)
         ).sample.float()
         k = self.config.mask_channels

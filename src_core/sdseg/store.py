@@ -246,9 +246,9 @@ def load_model(
 
 @lru_cache(maxsize=4)
 def _load(name: str, folder: Path, stamp: int, choice: DeviceChoice) -> Model:
-    from .pipeline import SDSegPipeline
-
     from diffusers.utils import logging
+
+    from .pipeline import SDSegPipeline
 
     card = Card.read(folder)
     _check_index(folder)
@@ -263,12 +263,11 @@ def _load(name: str, folder: Path, stamp: int, choice: DeviceChoice) -> Model:
 
 
 def _place(pipeline: SDSegPipeline, choice: DeviceChoice) -> SDSegPipeline:
-    import torch
+    from .devices import move
 
     pipeline.set_progress_bar_config(disable=True)
     for name in ("vae", "vision_encoder", "unet"):
         module = getattr(pipeline, name)
-        # nn.Module's own: ModelMixin's warns about modules to be kept in float32, and has none here.
-        torch.nn.Module.to(module, choice.device, choice.dtype, memory_format=torch.channels_last)
+        move(module, choice.device, choice.dtype)
         module.eval().requires_grad_(False)
     return pipeline

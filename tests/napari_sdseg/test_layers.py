@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from napari_sdseg import layers
 from sdseg import Card
 from sdseg.axes import plan
 from sdseg.card import ClassInfo
-
-from napari_sdseg import layers
 
 napari_layers = pytest.importorskip("napari.layers")
 

@@ -8,12 +8,12 @@ from threading import Event
 
 import numpy as np
 import pytest
-from sdseg import Card
-from sdseg.axes import plan
-from sdseg.errors import OutOfMemoryError, SDSegError
 
 from napari_sdseg.widgets import _segment_work as work
 from napari_sdseg.widgets._segment_state import ImageFacts, Phase, SegmentState
+from sdseg import Card
+from sdseg.axes import plan
+from sdseg.errors import OutOfMemoryError, SDSegError
 
 NUCLEI = Card("nuclei", coding="instances")
 ORGANS = Card("organs")

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sdseg import Card
-from sdseg.errors import SDSegError
 
 import napari_sdseg
 from napari_sdseg.layers import METADATA_KEY, is_ours
 from napari_sdseg.widgets import _segment_work as work
 from napari_sdseg.widgets._segment_state import Phase
+from sdseg import Card
+from sdseg.errors import SDSegError
 
 pytestmark = pytest.mark.gui
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from blob_models import blobs, small_recipe
 
 if TYPE_CHECKING:

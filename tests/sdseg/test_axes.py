@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sdseg import Card
 from sdseg.axes import plan
 from sdseg.errors import InputError, InputTypeError

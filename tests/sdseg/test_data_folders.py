@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+
 from sdseg import files
 from sdseg.datasets import pairs
 from sdseg.errors import DataError

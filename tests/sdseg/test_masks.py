@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from sdseg import Card, masks
 from sdseg.card import ClassInfo
 from sdseg.errors import InputError, ModelFormatError

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from sdseg.errors import InputError
 from sdseg.metrics import PrecisionCounts, average_precision, dice, iou
 

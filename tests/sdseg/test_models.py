@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
+
 from sdseg.errors import InputError
 from sdseg.models import PRESETS, Denoiser, VisionEncoder, build
 

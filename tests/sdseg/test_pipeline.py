@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from blob_models import SIZES
 from sdseg import load_model
 from sdseg.errors import InputError

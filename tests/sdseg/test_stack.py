@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+
 from sdseg import load_model
 from sdseg.errors import InputError, OutOfMemoryError, SDSegError
 from sdseg.stack import find_limits, label_dtype, plan, segment_planes

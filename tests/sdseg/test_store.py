@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from sdseg import Card, list_models, load_model
 from sdseg.atomic import atomic_folder, recover
 from sdseg.errors import InputError, InputTypeError, ModelFormatError, ModelNotFoundError

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
+
 from blob_models import small_recipe
 from sdseg import Recipe, Trainer, load_model
 from sdseg.datasets import pairs

@@ -9,13 +9,12 @@ is 60 % of the published model's time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .autoencoder import mask_autoencoder
 from .denoiser import Denoiser
 from .vision_encoder import VisionEncoder
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,9 +22,10 @@ from diffusers.training_utils import EMAModel
 from ..atomic import atomic_folder, recover
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from accelerate import Accelerator
 
     from .data import Batch, Batches
     from .recipe import StageRecipe
@@ -140,7 +142,7 @@ class Loop:
         s = self.settings
         warm = min(1.0, (step + 1) / max(1, s.warmup))
         left = (s.steps - step) / max(1.0, s.decay * s.steps)
-        return warm * (0.5 - 0.5 * float(torch.cos(torch.tensor(torch.pi * min(1.0, max(0.0, left))))))
+        return warm * (0.5 - 0.5 * math.cos(math.pi * min(1.0, max(0.0, left))))
 
     # ------------------------------------------------------------------ running
 
@@ -159,11 +161,15 @@ class Loop:
                 counter.step += 1
                 value = parts["loss"]
                 running = value if running is None else 0.98 * running + 0.02 * value
-                log.write(counter.step, {**parts, "rate": self.scheduler.get_last_lr()[0]})
+                log.write(counter.step, {**parts, "rate": float(self.scheduler.get_last_lr()[0])})
                 done, dice = counter.step, None
-                if done % s.validate_every == 0 or done == s.steps:
+                # Saved before validating, so that whatever goes wrong there costs no training; and
+                # after it, so that the best score is known to a run that goes on from here.
+                last = done == s.steps
+                if done % s.save_every == 0 or last:
+                    self.save_state()
+                if done % s.validate_every == 0 or last:
                     dice = self._validate(log)
-                if done % s.save_every == 0 or done == s.steps:
                     self.save_state()
                 pace = (time.monotonic() - started) / (done - first)
                 yield TrainUpdate(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch.nn import functional as F
 from typing import TYPE_CHECKING
+
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     import torch

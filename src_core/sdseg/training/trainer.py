@@ -7,14 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers import AutoencoderKL
 
 from .. import masks
 from ..datasets import pairs
-from ..devices import DeviceChoice, choose
+from ..devices import DeviceChoice, choose, move
 from ..models import Preset, build
 from ..pipeline import SDSegPipeline, make_scheduler
 from ..store import Model, load_model
@@ -102,7 +101,7 @@ class Trainer:
             vae, vision_encoder, unet, scheduler, mask_channels=masks.channel_count(r.card)
         )
         for module in (vae, vision_encoder, unet):
-            torch.nn.Module.to(module, accelerator.device, memory_format=torch.channels_last)
+            move(module, accelerator.device)
         # Validated in the precision in which the weights will be used here.
         device = DeviceChoice(accelerator.device, "float32", "training")
         model = Model(r.card.name, r.card, pipeline, device)
@@ -121,7 +120,7 @@ class Trainer:
         self, vae: AutoencoderKL, train: Planes, accelerator: Accelerator
     ) -> Iterator[TrainUpdate]:
         r = self.recipe
-        torch.nn.Module.to(vae, memory_format=torch.channels_last)
+        move(vae, accelerator.device)
         plain = dataclasses.replace(r.augmentation, scale=0.0, rotate=0.0)
         validation = Batches(
             Planes(self._val_pairs, r.card), plain, r.autoencoder.crop, 16, (r.seed, 0)
