@@ -61,7 +61,8 @@ class SegmentState:
     axis
         The axis to slice along, in the array's numbering; None: decided from the shape.
     separate
-        Whether single objects are wanted, of a model that can tell them apart.
+        Whether single objects are wanted, of a model that can tell them apart. Off, as in
+        `napari_sdseg.segment`, so that the two give the same labels unless told otherwise.
     phase, done, total
         Where the run is.
     message
@@ -75,7 +76,7 @@ class SegmentState:
     image: ImageFacts | None = None
     card: Card | None = None
     axis: int | None = None
-    separate: bool = True
+    separate: bool = False
     phase: Phase = Phase.IDLE
     done: int = 0
     total: int = 0

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["SUFFIXES", "Picture", "read", "write_labels"]
+__all__ = [
+    "LABEL_SUFFIXES",
+    "SUFFIXES",
+    "Picture",
+    "check_writable",
+    "read",
+    "suffix_of",
+    "write_labels",
+]
 
 _TIFF = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
 _FLAT = (".png", ".jpg", ".jpeg", ".bmp")
@@ -29,6 +37,9 @@ _VOLUME = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 #: What can be read; longer endings first, so that the first match is the whole suffix.
 SUFFIXES = (".nii.gz", ".ome.tif", ".ome.tiff", ".tif", ".tiff", *_FLAT, ".npy", *_VOLUME[1:])
+
+#: What labels can be written as: lossless, in one file.
+LABEL_SUFFIXES = tuple(s for s in SUFFIXES if s not in (".jpg", ".jpeg", ".bmp", ".mhd"))
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,8 @@ class Picture:
     geometry: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """Return a file's whole suffix, such as ``.nii.gz``; empty if the format is not known."""
     name = path.name.lower()
     return next((s for s in SUFFIXES if name.endswith(s)), "")
 
@@ -81,7 +93,7 @@ def read(path: str | Path) -> Picture:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give an image file")
         raise FileNotFoundError(f"no file {path}")
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     readers: dict[tuple[str, ...], Callable[[Path], Picture]] = {
         _TIFF: _read_tiff, _FLAT: _read_flat, (".npy",): _read_npy, _VOLUME: _read_volume,
     }  # fmt: skip
@@ -187,6 +199,17 @@ def _read_volume(path: Path) -> Picture:
 # ---------------------------------------------------------------------- writing
 
 
+def check_writable(path: Path) -> str:
+    """Return the suffix of a file that labels are to be written to, or say what would work."""
+    suffix = suffix_of(path)
+    if suffix not in LABEL_SUFFIXES:
+        raise InputError(
+            f"{path}: labels cannot be written as {suffix or 'a file of that kind'}; "
+            f"use one of {', '.join(LABEL_SUFFIXES)}"
+        )
+    return suffix
+
+
 def write_labels(
     path: str | Path,
     labels: npt.NDArray[Any],
@@ -209,12 +232,7 @@ def write_labels(
         Instead of ``like``.
     """
     path = Path(path)
-    suffix = _suffix(path)
-    if suffix in (".jpg", ".jpeg", ".bmp", ".mhd") or not suffix:
-        raise InputError(
-            f"{path}: labels cannot be written as {suffix or 'a file without suffix'}; "
-            "use .tif, .png, .npy, .nii.gz, .nrrd or .mha"
-        )
+    suffix = check_writable(path)
     if like is not None:
         spacing, unit = spacing or like.spacing, unit or like.unit
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,8 @@ def test_axes_are_offered_for_stacks_only(state):
 
 
 def test_objects_are_told_apart_only_by_models_that_can(state):
+    assert not state.instances  # as `segment` does unless told
+    state.separate = True
     assert state.instances
     state.card = ORGANS
     assert not state.instances

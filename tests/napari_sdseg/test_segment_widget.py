@@ -101,6 +101,10 @@ def test_labels_lie_on_the_image_and_are_those_of_segment(viewer, panel, qtbot):
         axis_labels=("z", "y", "x"),
     )
     run(panel, qtbot)
+    np.testing.assert_array_equal(viewer.layers[-1].data, napari_sdseg.segment(data, "dots"))
+    viewer.layers.pop()
+    panel.objects_box.value = True
+    run(panel, qtbot)
     labels = viewer.layers[-1]
     assert labels.name == "cells - dots"
     assert labels.data.dtype == np.uint32
@@ -392,6 +396,7 @@ def test_the_bundled_model(make_napari_viewer, qtbot, tmp_path, monkeypatch):
     image = viewer.layers["nuclei"]
     _, panel = viewer.window.add_plugin_dock_widget("napari-sdseg", "Segment")
     panel.image_box.value, panel.model_box.value = image, "nuclei"
+    panel.objects_box.value = True
     run(panel, qtbot, timeout=240_000)
     expected = napari_sdseg.segment(image.data, "nuclei", instances=True)
     np.testing.assert_array_equal(viewer.layers["nuclei - nuclei"].data, expected)

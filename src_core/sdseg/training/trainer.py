@@ -56,6 +56,7 @@ class Trainer:
         self, recipe: Recipe, data: str | Path, out: str | Path, *, resume: bool = True
     ) -> None:
         self.recipe, self.data, self.out, self.resume = recipe, Path(data), Path(out), resume
+        self.is_main = True
         # Both splits are read at the door: a missing file costs a second, not a training.
         self._train_pairs = pairs(self.data, recipe.train_split)
         self._val_pairs = pairs(self.data, recipe.val_split)
