@@ -5,6 +5,7 @@ Commands import what they need when they run, so `napari-sdseg --help` costs no 
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -53,6 +54,8 @@ def _options(
 
 def main() -> None:
     """Run the command; what goes wrong on a person's side is one line, and exit code 1."""
+    # What it has to say of a damaged file is said by the error of the command.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         app()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`napari-sdseg evaluate`: how good is a model on a folder of pairs?"""
+"""`napari-sdseg evaluate`: say how good a model is on a folder of pairs."""
 
 from __future__ import annotations
 
@@ -71,13 +71,8 @@ def _table(figures: dict[str, Any]) -> Table:
                 for part, inner in value.items():
                     table.add_row(f"  {part}", f"{inner:.4f}")
         else:
-            said = (
-                f"{value}"
-                if isinstance(value, int)
-                else f"{value:.1f}"
-                if "ms" in name
-                else f"{value:.4f}"
-            )
+            digits = 0 if isinstance(value, int) else 1 if "ms" in name else 4
+            said = f"{value:.{digits}f}"
             table.add_row(name, said)
     return table
 

@@ -1,4 +1,4 @@
-"""`napari-sdseg models`: which models are there, and what is known of each?"""
+"""`napari-sdseg models`: list the models, and what is known of each."""
 
 from __future__ import annotations
 

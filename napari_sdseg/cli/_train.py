@@ -58,8 +58,11 @@ def _figures(u: TrainUpdate) -> str:
 
 def _bars(updates: Iterator[TrainUpdate]) -> None:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
     with Progress(*columns, console=console) as bars:
         tasks = {}
         for u in updates:
