@@ -6,12 +6,15 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from ._console import console, progress
+
+if TYPE_CHECKING:
+    from sdseg import Model
 
 __all__ = ["evaluate"]
 
@@ -31,6 +34,12 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SET", help="Write Dice and AP50 into the model's card, as measured on SET."
+        ),
+    ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line a case here.")] = None,
 ) -> None:
     """Segment every image of a data set and compare with its mask, in the image's own pixels."""
@@ -59,6 +68,24 @@ def evaluate(
         json_file.write_text(text + "\n", encoding="utf-8")
     if csv_file is not None:
         _write_csv(csv_file, scores)
+    if record is not None:
+        _record(loaded, record, figures)
+
+
+def _record(model: Model, name: str, figures: dict[str, Any]) -> None:
+    """Write measured figures into the card of the model's folder."""
+    from sdseg.errors import InputError
+
+    if model.path is None:
+        raise InputError("--record: the model has no folder")
+    measured = {
+        f"{k}, {name}": round(figures[v], 4)
+        for k, v in (("Dice", "dice"), ("AP50", "AP50"))
+        if v in figures
+    }
+    scores = {**model.card.scores, **measured}
+    dataclasses.replace(model.card, scores=scores).write(model.path)
+    console.print(f"written into the card: {measured}", highlight=False)
 
 
 def _table(figures: dict[str, Any]) -> Table:

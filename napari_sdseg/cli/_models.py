@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,22 @@ def _list(context: typer.Context) -> None:
         classes = ", ".join(c.name for c in card.classes)
         table.add_row(m.name, m.origin, card.summary, classes, scores, card.licence)
     console.print(table)
+
+
+@models.command()
+def export(
+    name: Annotated[str, typer.Argument(help="A model's name, or its folder.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; must not exist.")],
+    half: Annotated[bool, typer.Option("--half", help="Store float16, half the size.")] = False,
+) -> None:
+    """Write a model into a folder of its own, to be shared or shipped."""
+    from sdseg import load_model
+
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; give another name")
+    load_model(name, device="cpu", precision="float32").save(folder, half=half)
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    console.print(f"{folder}  {size / 2**20:.1f} MiB", highlight=False, soft_wrap=True)
 
 
 @models.command()
