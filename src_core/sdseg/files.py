@@ -265,7 +265,9 @@ def _write_tiff(
                 meta[f"PhysicalSize{axis}"] = size
                 meta[f"PhysicalSize{axis}Unit"] = (unit or "um").replace("um", "µm")
     # OME metadata is bound to the name in tifffile; ome=True keeps it for plain .tif too.
-    tifffile.imwrite(path, labels, ome=labels.ndim <= 4, metadata=meta, compression="zlib")
+    # photometric: else a last axis of 3 or 4 would be taken for colours.
+    ome = labels.ndim <= 4
+    tifffile.imwrite(path, labels, ome=ome, metadata=meta, compression="zlib", photometric="minisblack")
 
 
 def _write_png(path: Path, labels: npt.NDArray[Any]) -> None:

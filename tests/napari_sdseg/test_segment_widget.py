@@ -159,7 +159,7 @@ def test_kinds_of_images(viewer, panel, qtbot, kind):
     labels = viewer.layers[-1]
     assert labels.data.shape == expected.get(kind, (2, 3, 40, 48))
     assert isinstance(labels.data, np.ndarray)
-    np.testing.assert_array_equal(labels.data, napari_sdseg.segment(data, "dots", instances=True))
+    np.testing.assert_array_equal(labels.data, napari_sdseg.segment(data, "dots"))
 
 
 # -- while it runs -------------------------------------------------------------------------------
