@@ -172,3 +172,35 @@ def test_missing_split_is_said_before_anything_is_trained(blob_data, tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.txt"):
         Trainer(recipe, blob_data, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+SEVERAL = """
+import os, sys
+import torch
+from blob_models import small_recipe
+from sdseg import Trainer
+trainer = Trainer(small_recipe(steps=6, autoencoder_steps=6), sys.argv[1], sys.argv[2])
+steps = [u.step for u in trainer.run() if u.stage == "denoiser"]
+assert steps == [1, 2, 3, 4, 5, 6], steps
+assert torch.distributed.get_world_size() == 2
+print("main" if trainer.is_main else "other", os.environ["RANK"], flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_model(blob_data, tmp_path):
+    """What `accelerate launch` and torchrun start: here two processes on the CPU, over gloo."""
+    script = tmp_path / "several.py"
+    script.write_text(SEVERAL)
+    env = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(sys.path),
+        "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launch, str(script), str(blob_data), str(tmp_path / "run")],
+        env=env, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["0", "1", "main", "other"]
+    assert load_model(tmp_path / "run" / "denoiser" / "last").card.name == "blobs"
