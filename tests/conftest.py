@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,9 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
         qt = pluginmanager.get_plugin("pytest-qt")
         if qt is not None:
             pluginmanager.unregister(qt)
+    # The same for napari's plugin (`make_napari_viewer`), which pyproject.toml has pytest not load.
+    with contextlib.suppress(ImportError):
+        pluginmanager.register(importlib.import_module("napari.utils._testsupport"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
