@@ -32,10 +32,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if any(item.get_closest_marker("gui") for item in session.items):
         problem = qt_check.explain()
         if problem:
-            pytest.exit(
-                f"{problem}\nOr leave those tests out: pytest -m 'not gui' --continue-on-collection-errors",
-                returncode=3,
-            )
+            without = "pytest -m 'not gui' --continue-on-collection-errors"
+            pytest.exit(f"{problem}\nOr leave those tests out: {without}", returncode=3)
 
 
 @pytest.fixture(scope="session")
