@@ -113,6 +113,10 @@ class Model:
             for name in ("vae", "vision_encoder", "unet"):
                 torch.nn.Module.to(getattr(pipeline, name), torch.float16)
         pipeline.save_pretrained(folder, safe_serialization=True)
+        for config in folder.rglob("*.json"):  # diffusers notes where on this machine it came from
+            values = json.loads(config.read_text(encoding="utf-8"))
+            if values.pop("_name_or_path", None) is not None:
+                config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         self.card.write(folder)
 
 
