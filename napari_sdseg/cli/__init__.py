@@ -10,6 +10,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ._console import console, errors
 from ._demo import demo
@@ -59,13 +60,16 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        errors.print("[red]stopped[/]")
+        errors.print("stopped", style="red")
         sys.exit(130)
     except Exception as error:
         from sdseg.errors import SDSegError
 
-        expected = isinstance(error, SDSegError | FileNotFoundError | FileExistsError)
-        if _debug or not expected:
+        if _debug or not isinstance(error, SDSegError | OSError | ValueError):
             raise
-        errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        said = str(error)
+        if not isinstance(error, SDSegError | OSError):  # not written for the person reading it
+            said += " (napari-sdseg --debug ... shows where it comes from)"
+        line = Text.assemble(("error:", "bold red"), " ", said)
+        errors.print(line, highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "errors", "progress"]
 
-console = Console()
-errors = Console(stderr=True)
+# Without markup: paths and messages hold brackets of their own ('pip install "napari-sdseg[medical]"').
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, markup=False, emoji=False)
 
 
 class _Pace(ProgressColumn):
@@ -43,7 +44,7 @@ class _Pace(ProgressColumn):
 def progress(unit: str = "planes") -> Iterator[Progress]:
     """Show bars with a count, a pace and the time left; they stay when done."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Pace(unit),

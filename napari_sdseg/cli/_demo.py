@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from ._console import console, progress
 
@@ -33,7 +34,8 @@ def demo(
         _require_window()
     sample = sample_data.load("nuclei")
     model = load_model("nuclei")
-    console.print(f"{sample.description}\n[dim]{model.card.summary} {model.device_note}[/]")
+    console.print(sample.description)
+    console.print(f"{model.card.summary} {model.device_note}", style="dim")
     work = plan(sample.image.shape, sample.image.dtype, model.card)
     labels = np.zeros(work.output_shape, label_dtype(model.card))
     started = time.perf_counter()
@@ -56,11 +58,9 @@ def demo(
         f"{work.plane_shape[0]} x {work.plane_shape[1]}, {1e3 * seconds / work.n_planes:.0f} ms a plane"
     )
     console.print(f"labels  {tif}\npicture {png}", highlight=False, soft_wrap=True)
-    console.print(
-        f"[bold green]Dice {dice(labels > 0, sample.labels > 0):.3f}[/], AP50 {counts.score:.3f} "
-        "against the ground truth",
-        highlight=False,
-    )
+    score = Text(f"Dice {dice(labels > 0, sample.labels > 0):.3f}", style="bold green")
+    rest = f", AP50 {counts.score:.3f} against the ground truth"
+    console.print(Text.assemble(score, rest), highlight=False)
     if show:
         _show(sample, labels)
 

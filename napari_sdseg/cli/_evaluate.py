@@ -50,7 +50,10 @@ def evaluate(
     cases = evaluation.pairs(data, split)
     loaded = load_model(model, device=device, precision=precision)
     single = loaded.card.coding == "instances" if instances is None else instances
-    console.print(f"[dim]{loaded.device_note}[/]", highlight=False)
+    console.print(loaded.device_note, style="dim", highlight=False)
+    for file in (json_file, csv_file):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
     scores = []
     with progress("images") as bars:
         task = bars.add_task(f"{loaded.card.name} on {split or 'all pairs'}", total=len(cases))

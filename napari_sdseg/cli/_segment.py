@@ -37,17 +37,21 @@ def segment(
 
     from sdseg import files, load_model
     from sdseg.axes import plan
+    from sdseg.errors import InputError
     from sdseg.stack import label_dtype, segment_planes
 
     picture = files.read(image)
     target = out or _beside(image, picture.data.ndim - (picture.channel_axis is not None))
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; give --out another name, or --overwrite")
-    files.check_writable(target)
+    if target.exists():
+        if target.samefile(image):
+            raise InputError(f"--out: {target} is the image itself; give another name")
+        if not overwrite:
+            raise FileExistsError(f"{target} exists; give --out another name, or --overwrite")
     loaded = load_model(model, device=device, precision=precision)
     found = picture.channel_axis if channel_axis is None else channel_axis
     work = plan(picture.data.shape, picture.data.dtype, loaded.card, axis=axis, channel_axis=found)
-    console.print(f"[dim]{work.note} {loaded.device_note}[/]", highlight=False)
+    files.check_writable(target, len(work.output_shape))
+    console.print(f"{work.note} {loaded.device_note}", style="dim", highlight=False)
 
     labels = np.zeros(work.output_shape, label_dtype(loaded.card, instances))
     with progress() as bars:

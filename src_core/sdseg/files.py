@@ -38,6 +38,8 @@ _VOLUME = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 #: What can be read; longer endings first, so that the first match is the whole suffix.
 SUFFIXES = (".nii.gz", ".ome.tif", ".ome.tiff", ".tif", ".tiff", *_FLAT, ".npy", *_VOLUME[1:])
 
+_MILLIMETRES = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1e3}
+
 #: What labels can be written as: lossless, in one file.
 LABEL_SUFFIXES = tuple(s for s in SUFFIXES if s not in (".jpg", ".jpeg", ".bmp", ".mhd"))
 
@@ -55,7 +57,7 @@ class Picture:
     spacing
         Pixel size along the last spatial axes, in data order, or None.
     unit
-        Of the spacing: ``"um"``, ``"mm"``, or None.
+        Of the spacing: ``"um"``, ``"mm"``, another that the file names, or None.
     channel_axis
         Which axis holds colours or channels, or None.
     path
@@ -114,7 +116,12 @@ def _read_tiff(path: Path) -> Picture:
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        data, axes = series.asarray(), series.axes
+        try:
+            data, axes = series.asarray(), series.axes
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            raise InputError(f"{path}: {error}; pip install imagecodecs") from error
         spacing, unit = _tiff_spacing(file)
     known = all(a in "TZCYXSQI" for a in axes)
     channel = next((i for i, a in enumerate(axes) if a in "CS" and data.shape[i] in (1, 3, 4)), None)
@@ -141,10 +148,12 @@ def _tiff_spacing(file: Any) -> tuple[tuple[float, ...] | None, str | None]:
             if x[0] and y[0]:
                 flat = (y[1] / y[0], x[1] / x[0])
                 # ImageJ writes the micro sign as an escape of its own.
-                units = {"micron": "um", "\\u00B5m": "um", "µm": "um", "mm": "mm"}
-                if meta.get("unit") in units:
+                unit = {"micron": "um", "microns": "um", "\\u00B5m": "um"}.get(
+                    meta.get("unit"), meta.get("unit")
+                )
+                if unit in _MILLIMETRES:
                     depth = (float(meta["spacing"]),) if "spacing" in meta else ()
-                    return (*depth, *flat), units[meta["unit"]]
+                    return (*depth, *flat), unit.replace("µ", "u")
     return None, None
 
 
@@ -152,9 +161,10 @@ def _read_flat(path: Path) -> Picture:
     from PIL import Image
 
     with Image.open(path) as image:
-        # A palette's numbers are names of colours, not brightness.
-        data = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB")
-                          if image.mode == "P" else image)  # fmt: skip
+        # A palette's numbers are names of colours, not brightness; four inks are not RGBA.
+        coded = image.mode in ("P", "CMYK")
+        colours = "RGBA" if "transparency" in image.info else "RGB"
+        data = np.asarray(image.convert(colours) if coded else image)
     if data.ndim == 3 and data.shape[-1] == 2:  # grey with transparency
         data = data[..., 0]
     if data.dtype == np.int32 and data.min() >= 0 and data.max() < 2**16:  # Pillow's mode I
@@ -199,14 +209,24 @@ def _read_volume(path: Path) -> Picture:
 # ---------------------------------------------------------------------- writing
 
 
-def check_writable(path: Path) -> str:
-    """Return the suffix of a file that labels are to be written to, or say what would work."""
+def check_writable(path: Path, ndim: int | None = None) -> str:
+    """Return the suffix of a file that labels are to be written to, or say what would work.
+
+    For use before the work is done that makes the labels, which have ``ndim`` axes if that is known.
+    """
     suffix = suffix_of(path)
     if suffix not in LABEL_SUFFIXES:
         raise InputError(
             f"{path}: labels cannot be written as {suffix or 'a file of that kind'}; "
             f"use one of {', '.join(LABEL_SUFFIXES)}"
         )
+    if suffix == ".png" and ndim not in (None, 2):
+        raise InputError(f"{path}: a PNG holds a single plane, the labels have {ndim} axes; use .tif")
+    if suffix in _VOLUME:
+        _sitk(path)
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: {folder} cannot be written to; give another folder")
     return suffix
 
 
@@ -232,14 +252,14 @@ def write_labels(
         Instead of ``like``.
     """
     path = Path(path)
-    suffix = check_writable(path)
+    suffix = check_writable(path, labels.ndim)
     if like is not None:
         spacing, unit = spacing or like.spacing, unit or like.unit
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{uuid.uuid4().hex[:8]}{suffix}")
     try:
         if suffix in _TIFF:
-            _write_tiff(fresh, labels, spacing, unit)
+            _write_tiff(fresh, labels, spacing, unit, _axes_without_channels(like))
         elif suffix == ".png":
             _write_png(fresh, labels)
         elif suffix == ".npy":
@@ -252,12 +272,23 @@ def write_labels(
     return path
 
 
+def _axes_without_channels(picture: Picture | None) -> str:
+    if picture is None or picture.axes is None:
+        return ""
+    return "".join(a for i, a in enumerate(picture.axes) if i != picture.channel_axis)
+
+
 def _write_tiff(
-    path: Path, labels: npt.NDArray[Any], spacing: tuple[float, ...] | None, unit: str | None
+    path: Path,
+    labels: npt.NDArray[Any],
+    spacing: tuple[float, ...] | None,
+    unit: str | None,
+    axes: str,
 ) -> None:
     import tifffile
 
-    axes = "TZYX"[-labels.ndim :] if labels.ndim <= 4 else "Q" * (labels.ndim - 4) + "TZYX"
+    if len(axes) != labels.ndim or not set(axes) <= set("TCZYX"):
+        axes = "TZYX"[-labels.ndim :] if labels.ndim <= 4 else "Q" * (labels.ndim - 4) + "TZYX"
     meta: dict[str, Any] = {"axes": axes}
     if spacing is not None:
         for axis, size in zip(reversed("ZYX"), reversed(spacing), strict=False):
@@ -273,8 +304,6 @@ def _write_tiff(
 def _write_png(path: Path, labels: npt.NDArray[Any]) -> None:
     from PIL import Image
 
-    if labels.ndim != 2:
-        raise InputError(f"{path.suffix}: holds a single plane, the labels have shape {labels.shape}")
     if labels.max(initial=0) >= 2**16:
         raise InputError("a PNG holds labels up to 65535; write a TIFF")
     small = labels.astype(np.uint8 if labels.dtype == np.uint8 else np.uint16)
@@ -289,13 +318,14 @@ def _write_volume(
     like: Picture | None,
 ) -> None:
     sitk = _sitk(path)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(labels))
+    # isVector: else the last of four axes would become the components of a 3-D image.
+    image = sitk.GetImageFromArray(np.ascontiguousarray(labels), isVector=False)
     geometry = {} if like is None else like.geometry
     if geometry and len(geometry["spacing"]) == image.GetDimension():
         image.SetSpacing(geometry["spacing"])
         image.SetOrigin(geometry["origin"])
         image.SetDirection(geometry["direction"])
     elif spacing is not None and len(spacing) == image.GetDimension():
-        scale = 1e-3 if unit in ("um", "µm") else 1.0  # these formats are in millimetres
+        scale = _MILLIMETRES.get(unit or "mm", 1.0)  # these formats are in millimetres
         image.SetSpacing([float(s) * scale for s in reversed(spacing)])
     sitk.WriteImage(image, str(path), useCompression=True)

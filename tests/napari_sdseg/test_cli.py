@@ -101,6 +101,19 @@ def test_nothing_is_overwritten_unless_asked(dots, tmp_path):
     assert np.load(tmp_path / "a_labels.npy").shape == (20, 20)
 
 
+def test_the_image_itself_is_never_replaced(dots, tmp_path):
+    np.save(tmp_path / "a.npy", noise(20, 20))
+    before = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
+    for out in ("a.npy", "link.npy"):
+        done = command(
+            "segment", tmp_path / "a.npy", "--model", dots, "--out", tmp_path / out, "--overwrite"
+        )
+        assert done.returncode == 1
+        assert "the image itself" in done.stderr
+    assert (tmp_path / "a.npy").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -108,6 +121,7 @@ def test_nothing_is_overwritten_unless_asked(dots, tmp_path):
         (["segment", "bad.tif"], "bad.tif"),
         (["segment", "ok.npy", "--model", "no-such"], "no model 'no-such'"),
         (["segment", "ok.npy", "--out", "x.jpg"], "x.jpg"),
+        (["segment", "ok.npy", "--out", "[x]/[/y].jpg"], "[x]/[/y].jpg"),
         (["evaluate", "no-such", "."], "images"),
         (["train", "--recipe", "no-such", "--data", ".", "--out", "r"], "no-such"),
     ],
@@ -121,6 +135,50 @@ def test_mistakes_are_one_line_and_leave_nothing(arguments, said, tmp_path):
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.tif", "ok.npy"]
+
+
+def test_a_stack_as_png_is_refused_before_the_work(dots, tmp_path):
+    np.save(tmp_path / "a.npy", noise(3, 20, 20))
+    done = command("segment", tmp_path / "a.npy", "--model", dots, "--out", tmp_path / "a.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "single plane" in done.stderr
+
+
+def test_brackets_are_said_as_they_are(dots, tmp_path):
+    np.save(tmp_path / "[raw].npy", noise(20, 20))
+    done = command("segment", tmp_path / "[raw].npy", "--model", dots)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("[raw]") == 2  # beside the bar, and where the labels are
+    (tmp_path / "ct.nii").touch()
+    code = "import sys; sys.modules['SimpleITK'] = None; from napari_sdseg.cli import main; main()"
+    words = [sys.executable, "-c", code, "segment", str(tmp_path / "ct.nii")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert 'pip install "napari-sdseg[medical]"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("PermissionError(13, 'Permission denied', 'x.tif')", "x.tif"),
+        ("ValueError('odd')", "odd (napari-sdseg --debug"),
+    ],
+)
+def test_other_mistakes_are_one_line_too(error, said, tmp_path):
+    code = (
+        "from sdseg import files; from napari_sdseg.cli import main\n"
+        f"def read(path): raise {error}\n"
+        "files.read = read; main()"
+    )
+
+    def failing(*options):
+        words = [sys.executable, "-c", code, *options, "segment", "a.tif"]
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+
+    done = failing()
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" in failing("--debug").stderr
 
 
 def test_train_then_evaluate(tmp_path):
@@ -143,10 +201,11 @@ def test_train_then_evaluate(tmp_path):
 
     best = tmp_path / "run" / "denoiser" / "best"
     done = run(
-        "evaluate", best, tmp_path / "data", "--json", tmp_path / "s.json", "--csv", tmp_path / "s.csv"
-    )
+        "evaluate", best, tmp_path / "data",
+        "--json", tmp_path / "new" / "s.json", "--csv", tmp_path / "s.csv",
+    )  # fmt: skip
     assert done.exit_code == 0, done.output
-    figures = json.loads((tmp_path / "s.json").read_text())
+    figures = json.loads((tmp_path / "new" / "s.json").read_text())
     assert figures["summary"]["cases"] == 1
     assert 0 <= figures["summary"]["dice"] <= 1
     assert "AP50" in figures["summary"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -52,11 +54,12 @@ def test_spacing_comes_back(tmp_path, suffix):
     assert picture.unit == "mm"
 
 
-def test_micrometres_become_millimetres_where_the_format_has_no_others(tmp_path):
+@pytest.mark.parametrize(("unit", "scale"), [("nm", 1e-6), ("um", 1e-3), ("mm", 1), (None, 1)])
+def test_units_become_millimetres_where_the_format_has_no_others(tmp_path, unit, scale):
     files.write_labels(
-        tmp_path / "a.nii", np.zeros((3, 4, 5), np.uint8), spacing=(2.0, 1.0, 1.0), unit="um"
+        tmp_path / "a.nrrd", np.zeros((3, 4, 5), np.uint8), spacing=(2.0, 1.0, 1.0), unit=unit
     )
-    assert files.read(tmp_path / "a.nii").spacing == pytest.approx((2e-3, 1e-3, 1e-3))
+    assert files.read(tmp_path / "a.nrrd").spacing == pytest.approx((2 * scale, scale, scale))
 
 
 def test_axes_and_channels_are_honoured(tmp_path):
@@ -70,8 +73,38 @@ def test_axes_and_channels_are_honoured(tmp_path):
     )
     picture = files.read(tmp_path / "zc.tif")
     assert (picture.axes, picture.channel_axis) == ("ZCYX", 1)
+    assert (picture.spacing, picture.unit) == ((3.0, 0.5, 0.5), "um")
+    files.write_labels(tmp_path / "labels.tif", data[:, 0], picture)
+    labels = files.read(tmp_path / "labels.tif")
+    assert (labels.axes, labels.spacing, labels.unit) == ("ZYX", (3.0, 0.5, 0.5), "um")
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((20, 30, 3), np.uint8), photometric="rgb")
     assert files.read(tmp_path / "rgb.tif").channel_axis == 2
+
+
+def test_labels_of_a_film_are_a_film(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "t.tif", np.zeros((4, 20, 30), np.uint16), imagej=True, metadata={"axes": "TYX"}
+    )
+    picture = files.read(tmp_path / "t.tif")
+    files.write_labels(tmp_path / "labels.tif", np.zeros((4, 20, 30), np.uint8), picture)
+    assert files.read(tmp_path / "labels.tif").axes == "TYX"
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_four_axes_stay_axes(tmp_path, suffix):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.GetImageFromArray(np.zeros((2, 5, 6, 3), np.int16), isVector=False)
+    image.SetSpacing((0.5, 0.5, 2.0, 3.0))
+    image.SetOrigin((1.0, 2.0, 3.0, 0.0))
+    sitk.WriteImage(image, str(tmp_path / f"a{suffix}"))
+    picture = files.read(tmp_path / f"a{suffix}")
+    labels = np.arange(180, dtype=np.uint8).reshape(2, 5, 6, 3)
+    files.write_labels(tmp_path / f"labels{suffix}", labels, picture)
+    back = files.read(tmp_path / f"labels{suffix}")
+    assert np.array_equal(back.data, labels)
+    assert back.channel_axis is None
+    assert back.spacing == picture.spacing == (3.0, 2.0, 0.5, 0.5)
+    assert back.geometry["origin"] == pytest.approx((1.0, 2.0, 3.0, 0.0))
 
 
 def test_flat_pictures(tmp_path):
@@ -84,6 +117,8 @@ def test_flat_pictures(tmp_path):
         assert picture.channel_axis == channel
     Image.fromarray(rgb).quantize(8).save(tmp_path / "p.png")
     assert files.read(tmp_path / "p.png").data.shape == (9, 8, 3)
+    Image.fromarray(rgb).convert("CMYK").save(tmp_path / "inks.jpg")
+    assert files.read(tmp_path / "inks.jpg").data.shape == (9, 8, 3)
     Image.fromarray(grey).convert("LA").save(tmp_path / "la.png")
     assert np.array_equal(files.read(tmp_path / "la.png").data, grey)
 
@@ -104,6 +139,31 @@ def test_damaged_files_are_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"a\."):
         files.read(tmp_path / name)
+
+
+def test_a_missing_codec_is_no_damage(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((9, 8), np.uint16)).save(tmp_path / "a.tif", compression="tiff_lzw")
+
+    def missing(*args, **kwargs):
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", missing)
+    with pytest.raises(InputError, match=r"a\.tif.*pip install imagecodecs") as error:
+        files.read(tmp_path / "a.tif")
+    assert "damaged" not in str(error.value)
+
+
+def test_what_cannot_be_written_is_said_beforehand(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="single plane"):
+        files.check_writable(tmp_path / "a.png", 3)
+    assert files.check_writable(tmp_path / "a.png", 2) == ".png"
+    assert files.check_writable(tmp_path / "new" / "a.tif", 3) == ".tif"
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(InputError, match=r"pip install \"napari-sdseg\[medical\]\""):
+        files.check_writable(tmp_path / "a.nii.gz", 3)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match="cannot be written to"):
+        files.check_writable(tmp_path / "new" / "a.tif", 3)
 
 
 def test_missing_unknown_and_folders(tmp_path):
