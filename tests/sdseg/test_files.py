@@ -90,6 +90,40 @@ def test_labels_of_a_film_are_a_film(tmp_path):
     assert files.read(tmp_path / "labels.tif").axes == "TYX"
 
 
+@pytest.mark.parametrize("suffix", [".ome.tif", ".zarr"])
+@pytest.mark.parametrize("axes", ["TCZYX", "TZCYX", "TZYX", "ZCYX", "TYX", "YX"])
+def test_axes_and_spacing_go_from_format_to_format(tmp_path, axes, suffix):
+    lengths = {"T": 2, "C": 3, "Z": 4, "Y": 20, "X": 30}
+    meta = {"axes": axes, "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
+    if "Z" in axes:
+        meta["PhysicalSizeZ"] = 2.0
+    data = np.zeros([lengths[a] for a in axes], np.uint16)
+    tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata=meta, photometric="minisblack")
+    picture = files.read(tmp_path / "a.ome.tif")
+    left = axes.replace("C", "")
+    labels = np.zeros([lengths[a] for a in left], np.uint8)
+    path = files.write_labels(tmp_path / f"one{suffix}", labels, picture)
+    for like, name in ((picture, "again.zarr"), (files.read(path), "again.tif")):
+        found = files.read(files.write_labels(tmp_path / name, labels, like))
+        assert (found.axes, found.data.shape, found.unit) == (left, labels.shape, "um")
+        assert found.spacing == ((2.0, 0.5, 0.25) if "Z" in axes else (0.5, 0.25))
+
+
+def test_labels_of_an_axis_taken_for_channels(tmp_path):
+    picture = files.Picture(np.zeros((3, 20, 30)), axes="ZYX", spacing=(2.0, 0.5, 0.25), unit="um")
+    for name in ("a.tif", "a.zarr"):
+        files.write_labels(tmp_path / name, np.zeros((20, 30), np.uint8), picture)
+        found = files.read(tmp_path / name)
+        assert (found.axes, found.spacing) == ("YX", (0.5, 0.25))
+
+
+def test_only_some_formats_have_levels(tmp_path):
+    for name in ("a.png", "a.npy", "a.tif", "a.zarr", "a.nrrd"):
+        files.write_labels(tmp_path / name, np.zeros((8, 9), np.uint8))
+        with pytest.raises(InputError, match=r"level 1 is not there; it has 1 level, 0"):
+            files.read(tmp_path / name, level=1)
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
 def test_four_axes_stay_axes(tmp_path, suffix):
     sitk = pytest.importorskip("SimpleITK")
