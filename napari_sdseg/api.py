@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._run import Progress, Run, check_target, open_image
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sdseg import Model
+    from sdseg.card import Placement
 
 __all__ = ["segment"]
-
-Progress = Callable[[int, int], object]
 
 
 def segment(
@@ -21,13 +23,20 @@ def segment(
     axis: int | None = None,
     channel_axis: int | None = None,
     planes: slice | Sequence[int] | int | None = None,
+    level: int = 0,
+    spacing: Sequence[float] | float | None = None,
+    placement: Placement | None = None,
     instances: bool | None = None,
+    min_size: int = 0,
+    max_size: int | None = None,
+    orthogonal: bool = False,
     samples: int = 1,
     seed: int = 0,
     batch_size: int | None = None,
     device: str | None = None,
     precision: str | None = None,
     return_probability: bool = False,
+    out: Any = None,
     progress: Progress | None = None,
 ) -> Any:
     """Segment an image or a stack, slice by slice.
@@ -35,8 +44,9 @@ def segment(
     Parameters
     ----------
     image
-        numpy, dask, zarr or torch array, memory map, path of an image file, or napari Image layer.
-        Any real dtype, two axes or more; values are used as the model's card says.
+        numpy, dask, zarr or torch array, memory map, path of an image (a file, an OME-Zarr or DICOM
+        folder), or napari Image layer. Any real dtype, two axes or more; values are used as the
+        model's card says. NaN and infinity count as background.
     model
         A name (``sdseg.list_models()``), a model folder, a hub id, or a loaded model.
     axis
@@ -47,8 +57,22 @@ def segment(
     planes
         A slice, a position or a list of them along ``axis``: segment only these, and leave the rest
         of the result 0.
+    level
+        Of a multiscale layer or file: 0 is the full resolution.
+    spacing
+        Pixel size along the last axes that are not colours, in the unit of the model's card (one
+        number: along all). None: the file's or the layer's own, if it has one. If the card gives a
+        pixel size, planes are resized to it; else to square pixels.
+    placement
+        ``"tile"``: planes are cut into overlapping squares at the model's pixel size. ``"fit"``:
+        whole planes are resized to the model's square. None: as the card says.
     instances
         Single objects instead of class ids. None: class ids; an instance model's foreground is 1.
+    min_size, max_size
+        With ``instances``: objects of fewer or more pixels (over the whole stack) are dropped.
+    orthogonal
+        Average the probabilities of slicing the volume in its three directions; three times the
+        work.
     samples
         Noise samples a plane. One is enough; more give a mean, and a stability map.
     seed
@@ -59,6 +83,10 @@ def segment(
         ``"cpu"``, ``"cuda"``, ...; ``"float32"``, ``"bfloat16"``, ``"float16"``. None chooses.
     return_probability
         Return the probabilities too, and the stability if ``samples`` is above 1.
+    out
+        Where the labels go, plane by plane: the path of a new file (``.ome.zarr``, ``.ome.tif``, ...)
+        or anything of the labels' shape with numpy-style assignment, such as a zarr array. For
+        results larger than memory.
     progress
         Called with the number of planes done and their total, after each.
 
@@ -67,7 +95,7 @@ def segment(
     labels
         The image's shape less the channel axis: uint8 class ids (uint16 above 255 classes) or
         uint32 objects. An array gives a numpy array; a dask array a lazy dask array; an Image layer
-        a Labels layer in the same place.
+        a Labels layer in the same place; ``out``, if given, is returned itself.
     probability
         Only with ``return_probability``: (K, ...) float32 in [0, 1], K as `sdseg.masks` says.
     stability
@@ -83,81 +111,62 @@ def segment(
     >>> from napari_sdseg import segment
     >>> labels = segment(stack, instances=True)  # doctest: +SKIP
     """
-    import numpy as np
-
     from sdseg.axes import plan
     from sdseg.errors import InputError
-    from sdseg.stack import label_dtype, segment_planes
     from sdseg.store import load_model
 
-    data, layer, channel_axis = _array(image, channel_axis)
+    source = open_image(image, channel_axis, level, axis)
     loaded = load_model(model, device=device, precision=precision)
+    data, card = source.data, loaded.card
     work = plan(
-        data.shape, data.dtype, loaded.card, axis=axis, channel_axis=channel_axis, planes=planes
+        data.shape,
+        data.dtype,
+        card,
+        axis=axis,
+        channel_axis=source.channel_axis,
+        planes=planes,
+        spacing=source.spacing if spacing is None else spacing,
+        unit=source.unit if spacing is None else card.unit,
+        placement=placement,
     )
     single = bool(instances)
+    sized = min_size > 0 or max_size is not None
+    if sized and not single:
+        raise InputError("min_size, max_size: only objects have sizes; give instances=True as well")
     options: dict[str, Any] = {"instances": single, "samples": samples, "seed": seed}
-    dtype = label_dtype(loaded.card, single)
+    run = Run(loaded, work, {**options, "orthogonal": orthogonal, "batch_size": batch_size}, progress)
 
-    if layer is None and _is_dask(data):
-        from sdseg.cluster import lazy_labels
+    if source.layer is None and out is None and _is_dask(data):
+        from sdseg.cluster import lazy_labels, lazy_results
 
+        if orthogonal:
+            raise InputError("orthogonal: not for a dask array; pass numpy, or out= for the labels")
+        options |= {"batch_size": batch_size}
         if return_probability:
-            raise InputError("return_probability: not for a dask array; pass a part as numpy")
-        return lazy_labels(data, loaded, work, batch_size=batch_size, **options)
-
-    labels = np.zeros(work.output_shape, dtype)
-    probability: Any = None
-    stability: Any = None
-    for done in segment_planes(data, loaded, work, batch_size=batch_size, **options):
-        labels[done.index] = done.labels
+            return lazy_results(data, loaded, work, **options)
+        if sized:
+            options |= {"min_size": min_size, "max_size": max_size}
+        return lazy_labels(data, loaded, work, **options)
+    if isinstance(out, str | Path):
         if return_probability:
-            if probability is None:
-                shape = (len(done.probability), *work.output_shape)
-                probability = np.zeros(shape, np.float32)
-                stability = np.zeros(shape, np.float32) if done.stability is not None else None
-            probability[:, *done.index] = done.probability
-            if stability is not None:
-                stability[:, *done.index] = done.stability
-        if progress is not None:
-            progress(done.number + 1, done.total)
+            raise InputError("return_probability: a file holds the labels alone; leave one of them")
+        taken = "give another name, or remove it first"
+        check_target(Path(out), image, len(work.output_shape), said="out", advice=taken)
+        kept = (min_size, max_size) if sized else None
+        return run.write(run.labels(data, sizes=kept), Path(out), source.picture)
 
-    result: Any = labels
-    if layer is not None:
+    found = run.into_array(data, out, keep=return_probability)
+    if sized:
+        from sdseg.instances import drop_sizes
+
+        drop_sizes(found[0], min_size, max_size)
+    result: Any = found[0]
+    if source.layer is not None and out is None:
         from .layers import to_labels_layer
 
-        result = to_labels_layer(labels, layer, loaded, work, options)
-    if not return_probability:
-        return result
-    return (result, probability) if stability is None else (result, probability, stability)
-
-
-def _array(image: Any, channel_axis: int | None) -> tuple[Any, Any, int | None]:
-    """Return an array, the layer it came from or None, and its channel axis."""
-    import numpy as np
-
-    from sdseg.errors import InputTypeError
-
-    if isinstance(image, str | Path):
-        from sdseg import files
-
-        picture = files.read(image)
-        found = picture.channel_axis if channel_axis is None else channel_axis
-        return picture.data, None, found
-    if hasattr(image, "data_to_world") and hasattr(image, "events"):
-        from .layers import image_array
-
-        data, found = image_array(image)
-        return data, image, found if channel_axis is None else channel_axis
-    if hasattr(image, "detach"):  # torch: its dtypes are not numpy's
-        image = image.detach().cpu().numpy()
-    if not (hasattr(image, "shape") and hasattr(image, "dtype")):
-        if not isinstance(image, Sequence) or isinstance(image, bytes):
-            raise InputTypeError(
-                f"image: need an array, a path or a napari Image layer, got {type(image).__name__}"
-            )
-        image = np.asarray(image)
-    return image, None, channel_axis
+        settings = {**options, "orthogonal": orthogonal, "level": level, "placement": work.placement}
+        result = to_labels_layer(result, source.layer, loaded, work, settings, level=level)
+    return (result, *found[1:]) if return_probability else result
 
 
 def _is_dask(data: Any) -> bool:

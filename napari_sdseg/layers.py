@@ -22,6 +22,7 @@ __all__ = [
     "METADATA_KEY",
     "geometry",
     "image_array",
+    "image_spacing",
     "instance_features",
     "is_ours",
     "labels_kwargs",
@@ -33,21 +34,63 @@ __all__ = [
 METADATA_KEY = "napari-sdseg"
 
 
-def image_array(layer: Image) -> tuple[Any, int | None]:
+def image_array(layer: Image, level: int = 0) -> tuple[Any, int | None]:
     """Return what is to be segmented of an Image layer.
+
+    Parameters
+    ----------
+    level
+        Of a multiscale layer; 0 is the finest.
 
     Returns
     -------
     data
-        The layer's own array, not a copy; of a multiscale layer the finest level.
+        The layer's own array, not a copy.
     channel_axis
         The last axis for an RGB layer; None leaves it to be decided from the shape.
+
+    Raises
+    ------
+    InputError
+        If the layer has no such level.
     """
-    data = layer.data[0] if layer.multiscale else layer.data
+    from sdseg.errors import InputError
+
+    levels = list(layer.data) if layer.multiscale else [layer.data]
+    if level >= len(levels):
+        raise InputError(
+            f"level: {level} asked for, the layer {layer.name!r} has {len(levels)} (from 0)"
+        )
+    data = levels[level]
     return data, (data.ndim - 1 if layer.rgb else None)
 
 
-def geometry(layer: Image, plan: StackPlan | None = None) -> dict[str, Any]:
+def image_spacing(
+    layer: Image, channel_axis: int | None = None, level: int = 0
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """Return the pixel size along a layer's axes less the channels, and its unit of length.
+
+    Of the last three axes, which are space; None for a scale of 1 in pixels, which says nothing.
+    """
+    scale = np.array(layer.scale) * _level_factors(layer, level)
+    units = [str(u) for u in layer.units]
+    axes = [a for a in range(len(scale)) if layer.rgb or channel_axis is None or a != channel_axis]
+    space = axes[-3:]
+    spacing = tuple(abs(float(scale[a])) for a in space)
+    unit = units[space[-1]]
+    if unit == "pixel" and set(spacing) == {1.0}:
+        return None, None
+    return spacing, unit
+
+
+def _level_factors(layer: Image, level: int) -> npt.NDArray[np.float64]:
+    """Return how much coarser a level is than the finest, along the layer's axes."""
+    if not level:
+        return np.ones(layer.ndim)
+    return np.asarray(layer.downsample_factors[level][: layer.ndim], np.float64)
+
+
+def geometry(layer: Image, plan: StackPlan | None = None, level: int = 0) -> dict[str, Any]:
     """Return the keyword arguments that make a Labels layer lie on an Image layer.
 
     Parameters
@@ -57,6 +100,8 @@ def geometry(layer: Image, plan: StackPlan | None = None) -> dict[str, Any]:
     plan
         What was done with its axes; a channel axis among the layer's own (an RGB layer's is not) is
         taken out of every field. None: nothing is taken out.
+    level
+        Of a multiscale image, that was segmented.
 
     Returns
     -------
@@ -75,6 +120,13 @@ def geometry(layer: Image, plan: StackPlan | None = None) -> dict[str, Any]:
         "units": tuple(layer.units),
         "axis_labels": tuple(layer.axis_labels),
     }
+    if level:
+        # A coarse pixel covers several fine ones, and its middle lies between theirs.
+        factors = _level_factors(layer, level)
+        middle = fields["scale"] * (factors - 1) / 2
+        turn = fields["rotate"] @ _shear_matrix(fields["shear"], layer.ndim)
+        fields["translate"] = fields["translate"] + turn @ middle
+        fields["scale"] = fields["scale"] * factors
     channel = None if plan is None or layer.rgb else plan.channel_axis
     return fields if channel is None else _without(fields, channel)
 
@@ -206,6 +258,7 @@ def make_labels(
     model: str | None = None,
     instances: bool = False,
     settings: Mapping[str, Any] | None = None,
+    level: int = 0,
 ) -> Labels:
     """Return a Labels layer of ``labels`` (of shape ``plan.output_shape``) that lies on ``layer``.
 
@@ -215,7 +268,7 @@ def make_labels(
 
     decided = {"axis": plan.axis, "channel_axis": plan.channel_axis, **(settings or {})}
     kwargs = labels_kwargs(card, source=layer.name, model=model, instances=instances, settings=decided)
-    return Labels(labels, **kwargs, **geometry(layer, plan))
+    return Labels(labels, **kwargs, **geometry(layer, plan, level))
 
 
 def to_labels_layer(
@@ -224,11 +277,20 @@ def to_labels_layer(
     model: Model,
     plan: StackPlan,
     options: Mapping[str, Any],
+    *,
+    level: int = 0,
 ) -> Labels:
     """Return finished labels as a layer; ``options`` are those of `sdseg.stack.segment_planes`."""
     instances = bool(options.get("instances"))
     made = make_labels(
-        labels, layer, plan, model.card, model=model.name, instances=instances, settings=options
+        labels,
+        layer,
+        plan,
+        model.card,
+        model=model.name,
+        instances=instances,
+        settings=options,
+        level=level,
     )
     if instances:
         made.features = instance_features(model.card, int(labels.max(initial=0)))

@@ -41,6 +41,8 @@ class ImageFacts:
         Of the array.
     axis_names
         As the viewer shows them, one for each axis of the array.
+    spacing, unit
+        Pixel size along the last axes that are not colours, and its unit, where known.
     """
 
     name: str
@@ -48,6 +50,8 @@ class ImageFacts:
     dtype: np.dtype[Any]
     axis_names: tuple[str, ...]
     channel_axis: int | None = None
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
 
 
 @dataclass
@@ -125,7 +129,15 @@ class SegmentState:
         if image is None or card is None:
             return None
         axis = self.axis if self.axis_choices() else None
-        return plan(image.shape, image.dtype, card, axis=axis, channel_axis=image.channel_axis)
+        return plan(
+            image.shape,
+            image.dtype,
+            card,
+            axis=axis,
+            channel_axis=image.channel_axis,
+            spacing=image.spacing,
+            unit=image.unit,
+        )
 
     def problem(self) -> str | None:
         """Return what stands in the way of a run, in a sentence; None: nothing does."""

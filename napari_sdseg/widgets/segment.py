@@ -8,7 +8,8 @@ from magicgui.widgets import CheckBox, ComboBox, ProgressBar, PushButton
 from qtpy.QtCore import QEvent, QSignalBlocker
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_sdseg.layers import image_array
+from napari_sdseg.layers import image_array, image_spacing
+from sdseg.axes import colours
 from sdseg.store import list_models
 
 from ._segment_run import SegmentRun
@@ -144,7 +145,9 @@ class SegmentWidget(QWidget):
             names = list(layer.axis_labels)
         if channel_axis is not None:
             names.append("colour")
-        return ImageFacts(layer.name, tuple(data.shape), data.dtype, tuple(names), channel_axis)
+        shape = tuple(data.shape)
+        spacing = image_spacing(layer, colours(shape, channel_axis))
+        return ImageFacts(layer.name, shape, data.dtype, tuple(names), channel_axis, *spacing)
 
     def _list_axes(self) -> None:
         choices = self.state.axis_choices()

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, InputTypeError
+from . import scale
+from .errors import InputError, InputTypeError, SDSegError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
-    from .card import Card
+    from .card import Card, Placement
 
-__all__ = ["StackPlan", "plan"]
+__all__ = ["StackPlan", "colours", "plan"]
 
 Index = tuple[int | slice, ...]
 
@@ -46,6 +47,12 @@ class StackPlan:
         Positions along the sliced axis that are worked on.
     note
         A sentence saying what was decided, and why.
+    placement, zoom
+        How planes meet the network's square, and what tiled ones are resized by, (y, x).
+    spacing, unit
+        Pixel size along the labels' axes, 1 where it is not known, and its unit; None: not known.
+    volume
+        Position along all looped axes but the sliced one; None: all volumes are worked on.
     origin, whole
         Of a part of a larger stack: where it begins along the looped axes, and how long those are
         in the whole. Empty: it is the whole.
@@ -59,6 +66,11 @@ class StackPlan:
     looped: tuple[int, ...]
     planes: tuple[int, ...]
     note: str
+    placement: Placement = "tile"
+    zoom: tuple[float, float] = (1.0, 1.0)
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    volume: tuple[int, ...] | None = None
     origin: tuple[int, ...] = ()
     whole: tuple[int, ...] = ()
 
@@ -70,8 +82,16 @@ class StackPlan:
     @property
     def n_planes(self) -> int:
         """Return how many planes are worked on."""
-        lengths = [self.output_shape[a] for a in self.looped[:-1]]
-        return math.prod(lengths) * (len(self.planes) if self.looped else 1)
+        volumes = 1 if self.volume is not None else math.prod(self._volumes())
+        return volumes * (len(self.planes) if self.looped else 1)
+
+    def _volumes(self) -> list[int]:
+        return [self.output_shape[a] for a in self.looped[:-1]]
+
+    def volumes(self) -> Iterator[StackPlan]:
+        """Yield the plan of each volume: the positions along the looped axes but the sliced one."""
+        for position in itertools.product(*map(range, self._volumes())):
+            yield replace(self, volume=position)
 
     def indices(self) -> Iterator[tuple[int, Index]]:
         """Yield, for every plane in order, its number in the whole stack and its index.
@@ -82,6 +102,8 @@ class StackPlan:
         lengths = [self.output_shape[a] for a in self.looped]
         whole, origin = self.whole or lengths, self.origin or (0,) * len(lengths)
         chosen: list[Sequence[int]] = [range(n) for n in lengths[:-1]]
+        if self.volume is not None:
+            chosen = [(at,) for at in self.volume]
         chosen += [self.planes] if self.looped else []
         for position in itertools.product(*chosen):
             there = [at + start for at, start in zip(position, origin, strict=True)]
@@ -92,10 +114,10 @@ class StackPlan:
             yield number, tuple(index)
 
     def all_planes(self) -> StackPlan:
-        """Return the same plan with every plane chosen."""
+        """Return the same plan with every plane of every volume chosen."""
         if not self.looped:
             return self
-        return replace(self, planes=tuple(range(self.output_shape[self.looped[-1]])))
+        return replace(self, planes=tuple(range(self.output_shape[self.looped[-1]])), volume=None)
 
     def part(self, start: Sequence[int], shape: Sequence[int]) -> StackPlan:
         """Return the plan of a block of the image, whose planes keep the numbers they have here.
@@ -127,16 +149,34 @@ class StackPlan:
             return index
         return (*index[: self.channel_axis], slice(None), *index[self.channel_axis :])
 
+    def read(self, image: Any, index: Index) -> npt.NDArray[Any]:
+        """Read one plane of an image as it lies there, in native byte order.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read: a damaged chunk, a file that is gone, a failing dask task.
+        """
+        try:
+            plane = image[self.source(index)]
+            if hasattr(plane, "compute"):
+                plane = plane.compute(scheduler="synchronous")
+            elif hasattr(plane, "detach"):
+                plane = plane.detach().cpu().numpy()
+            plane = np.asarray(plane)
+        except (SDSegError, MemoryError):
+            raise
+        except Exception as error:
+            where = [i for i in index if not isinstance(i, slice)]
+            raise InputError(
+                f"image: plane {where} cannot be read ({type(error).__name__}: {error}); "
+                "the file may be damaged or incomplete"
+            ) from error
+        return plane if plane.dtype.isnative else plane.astype(plane.dtype.newbyteorder("="))
+
     def take(self, image: Any, index: Index) -> npt.NDArray[Any]:
         """Read one plane of an image: (H, W) or (H, W, channels), native byte order."""
-        plane = image[self.source(index)]
-        if hasattr(plane, "compute"):
-            plane = plane.compute(scheduler="synchronous")
-        elif hasattr(plane, "detach"):
-            plane = plane.detach().cpu().numpy()
-        plane = np.asarray(plane)
-        if not plane.dtype.isnative:
-            plane = plane.astype(plane.dtype.newbyteorder("="))
+        plane = self.read(image, index)
         if self.channel_axis is not None:
             before = sum(isinstance(i, slice) for i in index[: self.channel_axis])
             plane = np.moveaxis(plane, before, -1)
@@ -187,6 +227,37 @@ def _selection(planes: Any, length: int) -> tuple[int, ...]:
     return chosen
 
 
+def colours(
+    shape: Sequence[int], channel_axis: int | None = None, axis: int | None = None
+) -> int | None:
+    """Return the axis of colours: the one named, or a last axis of 3 or 4 behind two longer ones.
+
+    An axis that is to be sliced is none.
+    """
+    ndim = len(shape)
+    if channel_axis is not None:
+        return _axis("channel_axis", channel_axis, ndim)
+    coloured = ndim >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
+    return ndim - 1 if coloured and axis not in (-1, ndim - 1) else None
+
+
+def _spacing(spacing: Any, ndim: int) -> tuple[float, ...] | None:
+    """Return a pixel size for each of the labels' axes, 1 for leading ones."""
+    if spacing is None:
+        return None
+    try:
+        given = [float(s) for s in np.atleast_1d(np.asarray(spacing, np.float64))]
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"spacing: need one number an axis, got {spacing!r}") from error
+    if np.ndim(spacing) == 0:
+        given *= min(ndim, 3)
+    if len(given) > ndim:
+        raise InputError(f"spacing: {len(given)} numbers for {ndim} axes, {spacing!r}")
+    if not all(math.isfinite(s) and s > 0 for s in given):
+        raise InputError(f"spacing: pixel sizes must be above 0, got {spacing!r}")
+    return (1.0,) * (ndim - len(given)) + tuple(given)
+
+
 def plan(
     shape: Sequence[int],
     dtype: npt.DTypeLike,
@@ -195,8 +266,11 @@ def plan(
     axis: int | None = None,
     channel_axis: int | None = None,
     planes: slice | Sequence[int] | int | None = None,
+    spacing: Sequence[float] | float | None = None,
+    unit: str | None = None,
+    placement: Placement | None = None,
 ) -> StackPlan:
-    """Decide which axis is sliced and which holds colours.
+    """Decide which axis is sliced, which holds colours, and at what size planes are seen.
 
     Colours: the axis named, or a last axis of 3 or 4 behind two longer ones. The sliced axis: the
     one named; else, of the last three axes, one that is less than half as long as both others (the
@@ -212,6 +286,11 @@ def plan(
         In the image's numbering; negative ones count from the end.
     planes
         Which positions along the sliced axis to work on; None: all.
+    spacing, unit
+        Pixel size along the last axes that are not colours (one number: along all of up to three),
+        and its unit of length, if it has one. See `sdseg.scale.zoom`.
+    placement
+        ``"tile"`` or ``"fit"``; None: as the card says.
 
     Raises
     ------
@@ -221,8 +300,8 @@ def plan(
     _check(shape, dtype)
     shape = tuple(int(n) for n in shape)
     ndim = len(shape)
-    channels, said = _axis("channel_axis", channel_axis, ndim), []
-    if channels is not None:
+    channels, said = colours(shape, channel_axis, axis), []
+    if channel_axis is not None and channels is not None:
         if ndim < 3:
             raise InputError(f"channel_axis: a plane would be left with one axis of shape {shape}")
         if shape[channels] not in (1, 3, 4):
@@ -230,10 +309,15 @@ def plan(
                 f"channel_axis: axis {channels} holds {shape[channels]} channels; the model "
                 f"{card.name!r} takes 1 (grey), 3 (RGB) or 4 (RGBA). Select one channel."
             )
-        said.append(f"axis {channels} holds the channels (as asked)")
-    elif ndim >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4 and axis not in (-1, ndim - 1):
-        channels = ndim - 1
+        said.append(f"axis {channels} holds the channels")
+    elif channels is not None:
         said.append(f"the last axis, of {shape[-1]}, holds colours")
+
+    if channels is not None and shape[channels] > 1 and card.channels == 1:
+        raise InputError(
+            f"image: axis {channels} holds {shape[channels]} colours, and the model {card.name!r} "
+            "takes grey images; select one channel, or average them"
+        )
 
     left = [a for a in range(ndim) if a != channels]
     sliced = _axis("axis", axis, ndim)
@@ -263,6 +347,14 @@ def plan(
     length = 1 if sliced is None else shape[sliced]
     if sliced is None and planes is not None:
         _selection(planes, 1)
+    if placement not in (None, "tile", "fit"):
+        raise InputError(f"placement: got {placement!r}; use 'tile', 'fit' or None")
+    placement = placement or card.placement
+    sizes = _spacing(spacing, len(left))
+    zoom = (1.0, 1.0)
+    if placement == "tile" and sizes is not None:
+        zoom, why = scale.zoom(card, (sizes[rest[-2]], sizes[rest[-1]]), unit)
+        said += [why] if why else []
     note = "; ".join(said)
     return StackPlan(
         shape=shape,
@@ -273,4 +365,8 @@ def plan(
         looped=tuple(looped),
         planes=_selection(planes, length) if sliced is not None else (0,),
         note=note[0].upper() + note[1:] + ".",
+        placement=placement,
+        zoom=zoom,
+        spacing=sizes,
+        unit=unit,
     )

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from .errors import ModelFormatError, ModelNotFoundError
 from .intensity import Intensity
+from .units import known
 
-__all__ = ["CARD_FILE", "Card", "ClassInfo"]
+__all__ = ["CARD_FILE", "Card", "ClassInfo", "Placement"]
 
 CARD_FILE = "card.json"
 
@@ -54,6 +55,9 @@ class Card:
         ``"fit"``: whole planes are resized to ``size`` and the result is resized back.
     overlap
         Pixels that neighbouring tiles share.
+    pixel_size, unit
+        Side of a pixel the network was trained on, where that is known: tiled planes are resized to
+        it if the image knows its own. ``unit`` is ``"um"``, ``"mm"`` or ``"nm"``.
     threshold
         Probability above which a pixel is foreground.
     training_data, licence, scores, limitations, parent
@@ -70,6 +74,8 @@ class Card:
     size: int = 256
     placement: Placement = "tile"
     overlap: int = 64
+    pixel_size: float | None = None
+    unit: str | None = None
     threshold: float = 0.5
     version: str = "1"
     training_data: str = ""
@@ -85,6 +91,11 @@ class Card:
                 raise ModelFormatError(
                     f"card {attribute}: got {getattr(self, attribute)!r}; use one of {values}"
                 )
+        if self.pixel_size is not None and not (self.pixel_size > 0 and known(self.unit)):
+            raise ModelFormatError(
+                f"card pixel_size: got {self.pixel_size} {self.unit}; need a positive number and a "
+                "unit such as 'um' or 'mm'"
+            )
         if self.channels not in (1, 3):
             raise ModelFormatError(f"card channels: got {self.channels}; use 1 or 3")
         if self.coding != "multiclass" and len(self.classes) != 1:

@@ -1,44 +1,41 @@
 """The slice-wise engine: any stack in, planes of labels out, in order.
 
-One generator serves the library, the widget and the command line. It reads a plane ahead in a
-thread, sends tiles of several planes through the networks together, and holds only the planes in
-flight, so memory does not grow with the stack.
+One generator serves the library, the widget, the command line and the cluster. Reading, the
+networks, and what makes labels of their probabilities go on side by side, and only the planes in
+flight are held, so memory does not grow with the stack.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import warnings
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from . import instances as objects_
-from . import intensity, masks, tiles
+from . import masks
 from .axes import Index, StackPlan, plan
-from .devices import at_once, default_batch_size
-from .errors import InputError, OutOfMemoryError, SDSegError
-from .pipeline import plane_noise
+from .flow import ahead
+from .orthogonal import count, predict_orthogonal
+from .predict import Prediction, find_limits, predict_planes, sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
-    from .card import Card
+    from .card import Card, Placement
     from .store import Model
 
-__all__ = ["PlaneResult", "StackPlan", "find_limits", "label_dtype", "plan", "segment_planes"]
-
-log = logging.getLogger(__name__)
-
-#: Planes and pixels a plane that brightness limits are found from.
-_SAMPLED_PLANES, _SAMPLED_PIXELS = 16, 2**18
+__all__ = [
+    "PlaneResult",
+    "StackPlan",
+    "find_limits",
+    "label_dtype",
+    "plan",
+    "sampled",
+    "segment_planes",
+]
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,7 @@ class PlaneResult:
 
 def wants_instances(card: Card, instances: bool | None) -> bool:
     """Resolve ``instances``: None is what the model is made for."""
-    can = card.coding == "instances"
-    if instances and not can:
-        raise InputError(f"instances: the model {card.name!r} draws classes, not single objects")
-    return can if instances is None else instances
+    return card.coding == "instances" if instances is None else instances
 
 
 def label_dtype(card: Card, instances: bool | None = None) -> np.dtype[Any]:
@@ -80,85 +74,6 @@ def label_dtype(card: Card, instances: bool | None = None) -> np.dtype[Any]:
     if wants_instances(card, instances):
         return np.dtype(np.uint32)
     return np.dtype(np.uint8 if len(card.classes) < 256 else np.uint16)
-
-
-def sampled(work: StackPlan) -> tuple[list[Index], int]:
-    """Choose the planes, and the pixel step within them, that brightness limits are found from.
-
-    They are spread over the whole stack, whichever planes are worked on, so that a preview of one
-    plane looks like that plane in the full run.
-    """
-    everything = [index for _, index in work.all_planes().indices()]
-    count = min(len(everything), _SAMPLED_PLANES)
-    wanted = np.unique(np.linspace(0, len(everything) - 1, count).round().astype(int))
-    step = math.ceil(math.sqrt(math.prod(work.plane_shape) / _SAMPLED_PIXELS))
-    return [everything[i] for i in wanted], max(1, step)
-
-
-def find_limits(image: Any, work: StackPlan, card: Card) -> tuple[float, float]:
-    """Find the stack's brightness limits from a sample of all its planes."""
-    indices, step = sampled(work)
-    parts = [work.take(image, index)[::step, ::step, ...].reshape(-1) for index in indices]
-    return intensity.limits(np.concatenate(parts), card.intensity)
-
-
-def _colours(
-    plane: npt.NDArray[Any], low: float, high: float, channels: int
-) -> npt.NDArray[np.float32]:
-    """(H, W) or (H, W, C) raw -> (channels, H, W) in [-1, 1]."""
-    normal = intensity.normalize(plane, low, high)
-    stacked = normal[None] if normal.ndim == 2 else np.moveaxis(normal[..., :3], -1, 0)
-    if len(stacked) != channels:
-        stacked = np.broadcast_to(stacked[:1], (channels, *stacked.shape[1:]))
-    return np.ascontiguousarray(stacked)
-
-
-class _Runner:
-    """Tiles through the pipeline, in batches that fit the memory."""
-
-    def __init__(self, model: Model, samples: int, steps: int, batch_size: int) -> None:
-        self.model, self.samples, self.steps, self.batch_size = model, samples, steps, batch_size
-
-    def __call__(self, images: list[torch.Tensor], noise: list[torch.Tensor]) -> list[Any]:
-        out: list[Any] = []
-        while images:
-            n = min(at_once(self.model.device, self.batch_size), len(images))
-            try:
-                done = self.model.pipeline(
-                    torch.stack(images[:n]),
-                    noise=torch.stack(noise[:n]),
-                    samples=self.samples,
-                    steps=self.steps,
-                )
-            except RuntimeError as error:
-                self._smaller(error)
-                continue
-            stability = [None] * n if done.stability is None else done.stability.cpu()
-            out.extend(zip(done.probability.cpu(), stability, strict=True))
-            images, noise = images[n:], noise[n:]
-        return out
-
-    def _smaller(self, error: RuntimeError) -> None:
-        if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
-            raise SDSegError(f"the networks failed on {self.model.device}: {error}") from error
-        if self.batch_size == 1:
-            raise OutOfMemoryError(
-                f"{self.model.device} has too little memory even for one tile of "
-                f"{self.model.card.size} pixels; try device='cpu' or close other programs"
-            ) from error
-        self.batch_size //= 2
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
-        warnings.warn(f"memory ran out; going on with batches of {self.batch_size}", stacklevel=2)
-
-
-@dataclass
-class _Open:
-    """A plane whose tiles are not all back."""
-
-    number: int
-    index: Index
-    pieces: list[Any]
 
 
 def segment_planes(
@@ -169,12 +84,16 @@ def segment_planes(
     axis: int | None = None,
     channel_axis: int | None = None,
     planes: slice | Sequence[int] | int | None = None,
+    spacing: Sequence[float] | float | None = None,
+    placement: Placement | None = None,
     instances: bool | None = None,
+    orthogonal: bool = False,
     samples: int = 1,
     seed: int = 0,
     steps: int = 1,
     batch_size: int | None = None,
     limits: tuple[float, float] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[PlaneResult]:
     """Segment a stack plane by plane.
 
@@ -185,9 +104,12 @@ def segment_planes(
     model
         A loaded model.
     work
-        What `plan` decided; None plans with ``axis``, ``channel_axis`` and ``planes``.
+        What `plan` decided; None plans with ``axis``, ``channel_axis``, ``planes``, ``spacing`` (in
+        the unit of the model's card) and ``placement``.
     instances
         Single objects, joined across planes, instead of classes; None: what the model is made for.
+    orthogonal
+        Average the probabilities of three slicing directions.
     samples, seed, steps
         Noise samples, the seed of their noise, and reverse steps.
     batch_size
@@ -195,81 +117,64 @@ def segment_planes(
         rounding, and on a CPU, which takes one at a time, not at all.
     limits
         Brightness limits of the whole stack, if ``image`` is only a part of it.
+    progress
+        Called with the planes predicted so far and their number, in all directions; an exception it
+        raises ends the work.
 
     Yields
     ------
     PlaneResult
         In order. Closing the generator cancels; planes already yielded are complete.
+
+    Raises
+    ------
+    InputError, InputTypeError
+        If an argument cannot be used, or a plane cannot be read.
+    OutOfMemoryError
+        If the device's memory is too small for a single tile.
     """
-    card, pipeline = model.card, model.pipeline
+    card = model.card
     if work is None:
-        work = plan(image.shape, image.dtype, card, axis=axis, channel_axis=channel_axis, planes=planes)
-    single = wants_instances(card, instances)
-    for name, value in (("samples", samples), ("steps", steps), ("batch_size", batch_size)):
-        if value is not None and value < 1:
-            raise InputError(f"{name}: need at least 1, got {value}")
-    lay = tiles.layout(work.plane_shape, card, pipeline.factor, pipeline.multiple)
-    size = batch_size or default_batch_size(model.device, max(lay.tile))
-    runner = _Runner(model, samples, steps, size)
-    channels = pipeline.vision_encoder.config.in_channels
-    noise_shape = (pipeline.latent_channels, *lay.latent_shape)
-    side = tuple(n // lay.factor for n in lay.tile)
-    finish = _Finish(card, work, single)
-
-    low, high = limits if limits is not None else find_limits(image, work, card)
-
-    def prepare(item: tuple[int, Index]) -> tuple[_Open, list[torch.Tensor], list[torch.Tensor]]:
-        number, index = item
-        ready = _colours(work.take(image, index), low, high, channels)
-        field = torch.from_numpy(
-            np.stack([plane_noise(seed, number, k, noise_shape) for k in range(samples)])
+        work = plan(
+            image.shape,
+            image.dtype,
+            card,
+            axis=axis,
+            channel_axis=channel_axis,
+            planes=planes,
+            spacing=spacing,
+            unit=card.unit,
+            placement=placement,
         )
-        parts = [
-            field[:, :, y // lay.factor :, x // lay.factor :][:, :, : side[0], : side[1]]
-            for y, x in lay.starts
-        ]
-        return _Open(number, index, []), tiles.cut(ready, lay), parts
-
-    waiting: deque[_Open] = deque()  # planes in order, complete or not
-    images: list[torch.Tensor] = []
-    noise: list[torch.Tensor] = []
-    owners: list[_Open] = []
-
-    def send(count: int) -> None:
-        nonlocal images, noise, owners
-        for owner, piece in zip(owners, runner(images[:count], noise[:count]), strict=False):
-            owner.pieces.append(piece)
-        images, noise, owners = images[count:], noise[count:], owners[count:]
-
-    with ThreadPoolExecutor(1, thread_name_prefix="sdseg-read") as pool:
-        for opened, cuts, parts in _ahead(pool, prepare, work.indices()):
-            waiting.append(opened)
-            images += cuts
-            noise += parts
-            owners += [opened] * len(cuts)
-            while len(images) >= size:
-                send(size)
-            while waiting and len(waiting[0].pieces) == len(lay.starts):
-                yield finish(waiting.popleft(), lay)
-        if images:
-            send(len(images))
-        while waiting:
-            yield finish(waiting.popleft(), lay)
+    finish = _Finish(card, work, wants_instances(card, instances))
+    options: dict[str, Any] = {
+        "samples": samples, "seed": seed, "steps": steps, "batch_size": batch_size, "limits": limits,
+    }  # fmt: skip
+    if orthogonal:
+        total = count(work)
+        predicted = predict_orthogonal(
+            image,
+            model,
+            work,
+            progress=lambda done: progress(done, total) if progress is not None else None,
+            **options,
+        )
+    else:
+        predicted = _told(predict_planes(image, model, work, **options), work.n_planes, progress)
+    yield from ahead(finish, predicted, depth=1, eager=True)
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Any, items: Iterator[Any]) -> Iterator[Any]:
-    """Yield ``work(item)`` in order, with one item being worked on ahead."""
-    pending: deque[Any] = deque()
-    for item in items:
-        pending.append(pool.submit(work, item))
-        if len(pending) > 2:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+def _told(
+    planes: Iterator[Prediction], total: int, progress: Callable[[int, int], object] | None
+) -> Iterator[Prediction]:
+    for done, plane in enumerate(planes, start=1):
+        if progress is not None:
+            progress(done, total)
+        yield plane
 
 
 class _Finish:
-    """Blended probabilities -> labels, keeping what must be carried from plane to plane."""
+    """Probabilities -> labels, keeping what must be carried from plane to plane."""
 
     def __init__(self, card: Card, work: StackPlan, single: bool) -> None:
         self.card, self.total, self.single = card, work.n_planes, single
@@ -278,20 +183,19 @@ class _Finish:
         self.count = 0
         self.before: tuple[int, Index] | None = None
 
-    def __call__(self, opened: _Open, lay: tiles.Layout) -> PlaneResult:
-        probability = tiles.blend([p for p, _ in opened.pieces], lay)
-        spread = opened.pieces[0][1]
-        stability = None if spread is None else tiles.blend([s for _, s in opened.pieces], lay)
+    def __call__(self, plane: Prediction) -> PlaneResult:
         if self.single:
-            if not self._neighbours(opened.number, opened.index):
+            if not self._neighbours(plane.number, plane.index):
                 self.linker.reset()
-            found = objects_.objects(probability, threshold=self.card.threshold)
+            found = objects_.find(plane.probability, self.card)
             labels: npt.NDArray[Any] = self.linker.link(found)
-            self.before = (opened.number, opened.index)
+            self.before = (plane.number, plane.index)
         else:
-            labels = masks.decode(probability, self.card)
+            labels = masks.decode(plane.probability, self.card)
         self.count += 1
-        return PlaneResult(self.count - 1, self.total, opened.index, labels, probability, stability)
+        return PlaneResult(
+            self.count - 1, self.total, plane.index, labels, plane.probability, plane.stability
+        )
 
     def _neighbours(self, number: int, index: Index) -> bool:
         """Whether this plane lies next to the one before, in the same volume."""

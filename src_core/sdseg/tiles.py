@@ -13,7 +13,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from .card import Card
+    from .card import Card, Placement
 
 __all__ = ["Layout", "blend", "cut", "layout"]
 
@@ -26,8 +26,10 @@ class Layout:
     ----------
     shape
         (H, W) of a plane.
+    resized
+        (h, w) it is resized to: the model's square (fit), or its pixel size (tile).
     worked
-        (H', W') in which the network sees it: padded (tile) or resized (fit).
+        (H', W') in which the network sees it: ``resized``, padded where it is smaller than a square.
     tile
         (h, w) of a square; multiples of what the networks need.
     starts
@@ -36,17 +38,15 @@ class Layout:
         Pixels over which neighbours are blended.
     factor
         f, image pixels a latent pixel.
-    fit
-        Whether planes are resized.
     """
 
     shape: tuple[int, int]
+    resized: tuple[int, int]
     worked: tuple[int, int]
     tile: tuple[int, int]
     starts: tuple[tuple[int, int], ...]
     overlap: int
     factor: int
-    fit: bool
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -83,8 +83,16 @@ def _spread(length: int, side: int, overlap: int, grid: int) -> list[int]:
     return [round(i * (length - side) / (count - 1) / grid) * grid for i in range(count)]
 
 
-def layout(shape: tuple[int, int], card: Card, factor: int, multiple: int) -> Layout:
-    """Decide how planes of this shape are cut, by the model's card.
+def layout(
+    shape: tuple[int, int],
+    card: Card,
+    factor: int,
+    multiple: int,
+    *,
+    placement: Placement | None = None,
+    zoom: tuple[float, float] = (1.0, 1.0),
+) -> Layout:
+    """Decide how planes of this shape are cut.
 
     Parameters
     ----------
@@ -92,37 +100,41 @@ def layout(shape: tuple[int, int], card: Card, factor: int, multiple: int) -> La
         (H, W) of a plane.
     factor, multiple
         The pipeline's: pixels a latent pixel, and what a square's sides must be multiples of.
+    placement
+        ``"tile"`` or ``"fit"``; None: as the card says.
+    zoom
+        What tiled planes are resized by, (y, x), so that the network sees its own pixel size.
     """
     size = _round_up(card.size, multiple)
-    if card.placement == "fit":
-        return Layout(shape, (size, size), (size, size), ((0, 0),), 1, factor, True)
-    tile = tuple(min(size, _round_up(n, multiple)) for n in shape)
-    worked = tuple(max(t, _round_up(n, factor)) for n, t in zip(shape, tile, strict=True))
+    if (placement or card.placement) == "fit":
+        return Layout(shape, (size, size), (size, size), (size, size), ((0, 0),), 1, factor)
+    h, w = (max(1, round(n * z)) for n, z in zip(shape, zoom, strict=True))
+    tile = (min(size, _round_up(h, multiple)), min(size, _round_up(w, multiple)))
+    worked = (max(tile[0], _round_up(h, factor)), max(tile[1], _round_up(w, factor)))
     overlap = min(card.overlap, min(tile) // 2)
     ys, xs = (_spread(n, t, overlap, factor) for n, t in zip(worked, tile, strict=True))
     starts = tuple((y, x) for y in ys for x in xs)
-    return Layout(shape, worked, tile, starts, overlap, factor, False)  # type: ignore[arg-type]
+    return Layout(shape, (h, w), worked, tile, starts, overlap, factor)
 
 
 def cut(plane: npt.NDArray[np.float32], lay: Layout) -> list[torch.Tensor]:
     """Cut a plane into tiles: (C, H, W) -> (C, h, w) for each of ``lay.starts``."""
-    if lay.fit:
-        whole = torch.from_numpy(np.ascontiguousarray(plane))[None]
-        resized = F.interpolate(whole, lay.worked, mode="bilinear", align_corners=False, antialias=True)
-        return [resized[0]]
-    pad = [(0, w - n) for w, n in zip(lay.worked, lay.shape, strict=True)]
-    if any(after for _, after in pad):
-        plane = np.pad(plane, [(0, 0), *pad], mode="reflect" if min(lay.shape) > 1 else "edge")
     whole = torch.from_numpy(np.ascontiguousarray(plane))
+    if lay.resized != lay.shape:
+        whole = F.interpolate(
+            whole[None], lay.resized, mode="bilinear", align_corners=False, antialias=True
+        )[0]
+    pad = [(0, w - n) for w, n in zip(lay.worked, lay.resized, strict=True)]
+    if any(after for _, after in pad):
+        mode = "reflect" if min(lay.resized) > 1 else "edge"
+        whole = torch.from_numpy(np.pad(whole.numpy(), [(0, 0), *pad], mode=mode))  # type: ignore[call-overload]
     h, w = lay.tile
     return [whole[:, y : y + h, x : x + w] for y, x in lay.starts]
 
 
 def blend(pieces: list[torch.Tensor], lay: Layout) -> npt.NDArray[np.float32]:
     """Put tiles back together: (K, h, w) for each of ``lay.starts`` -> (K, H, W), clipped to [0, 1]."""
-    if lay.fit:
-        back = F.interpolate(pieces[0][None], lay.shape, mode="bilinear", align_corners=False)[0]
-    elif len(pieces) == 1:
+    if len(pieces) == 1:
         back = pieces[0]
     else:
         back = torch.zeros((pieces[0].shape[0], *lay.worked))
@@ -130,5 +142,8 @@ def blend(pieces: list[torch.Tensor], lay: Layout) -> npt.NDArray[np.float32]:
         for (y, x), piece in zip(lay.starts, pieces, strict=True):
             back[:, y : y + h, x : x + w] += piece * lay.weight
         back /= lay.total
-    height, width = lay.shape
-    return np.ascontiguousarray(back[:, :height, :width].clamp(0, 1).numpy())
+    height, width = lay.resized
+    back = back[:, :height, :width]
+    if lay.resized != lay.shape:
+        back = F.interpolate(back[None], lay.shape, mode="bilinear", align_corners=False)[0]
+    return np.ascontiguousarray(back.clamp(0, 1).numpy())

@@ -82,12 +82,13 @@ def test_geometry_is_kept(dots, tmp_path):
         ("a.png", 2, "a_labels.png"), ("a.jpg", 2, "a_labels.png"), ("a.npy", 3, "a_labels.npy"),
         ("a.ome.tif", 3, "a_labels.ome.tif"), ("a.nii.gz", 3, "a_labels.nii.gz"),
         ("a.png", 3, "a_labels.tif"), ("a.mhd", 3, "a_labels.tif"),
+        ("a.ome.zarr", 3, "a_labels.ome.zarr"), ("series", 3, "series_labels.nii.gz"),
     ],
 )  # fmt: skip
 def test_labels_are_named_after_the_image(name, ndim, wanted, tmp_path):
-    from napari_sdseg.cli._segment import _beside
+    from napari_sdseg.cli._job import beside
 
-    assert _beside(tmp_path / name, ndim).name == wanted
+    assert beside(tmp_path / name, ndim) == tmp_path / wanted
 
 
 def test_nothing_is_overwritten_unless_asked(dots, tmp_path):
@@ -166,9 +167,11 @@ def test_brackets_are_said_as_they_are(dots, tmp_path):
 def test_other_mistakes_are_one_line_too(error, said, tmp_path):
     code = (
         "from sdseg import files; from napari_sdseg.cli import main\n"
-        f"def read(path): raise {error}\n"
+        f"def read(path, **options): raise {error}\n"
         "files.read = read; main()"
     )
+
+    (tmp_path / "a.tif").touch()
 
     def failing(*options):
         words = [sys.executable, "-c", code, *options, "segment", "a.tif"]

@@ -159,3 +159,47 @@ def test_import_is_light():
     code = "import sys, napari_sdseg.layers;print({'napari', 'torch', 'qtpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def pyramid(**transform):
+    """Return a multiscale Image layer of three levels, and its finest array."""
+    fine = np.random.default_rng(0).integers(0, 4000, (6, 64, 80)).astype(np.uint16)
+    return napari_layers.Image(
+        [fine, fine[:, ::2, ::2], fine[:, ::4, ::4]], multiscale=True, **transform
+    ), fine
+
+
+def test_a_level_on_request():
+    layer, fine = pyramid()
+    assert np.array_equal(layers.image_array(layer)[0], fine)
+    assert layers.image_array(layer, 2)[0].shape == (6, 16, 20)
+    with pytest.raises(ValueError, match=r"level: 3 asked for, the layer .* has 3"):
+        layers.image_array(layer, 3)
+
+
+def test_labels_of_a_level_cover_the_image_exactly():
+    """The corners of what is drawn, half a pixel beyond the outer pixels' middles, coincide."""
+    turn = rotation(3, [(1, 2, 30)])
+    layer, fine = pyramid(scale=(2.0, 0.5, 0.25), translate=(1, 2, 3), rotate=turn)
+    for level, shape in ((0, (6, 64, 80)), (1, (6, 32, 40)), (2, (6, 16, 20))):
+        labels = napari_layers.Labels(np.zeros(shape, np.uint8), **layers.geometry(layer, level=level))
+        for corner in itertools.product((0, 1), repeat=3):
+            ours = labels.data_to_world([c * n - 0.5 for c, n in zip(corner, shape, strict=True)])
+            theirs = layer.data_to_world([c * n - 0.5 for c, n in zip(corner, fine.shape, strict=True)])
+            np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+def test_a_layers_pixel_size_is_known_where_it_says_something():
+    array = np.zeros((4, 5, 20, 30))
+    plain = napari_layers.Image(array)
+    assert layers.image_spacing(plain) == (None, None)
+    scaled = napari_layers.Image(array, scale=(9, 2, 0.5, 0.5), units=("s", "um", "um", "um"))
+    spacing, unit = layers.image_spacing(scaled)
+    assert spacing == (2.0, 0.5, 0.5)
+    assert unit in ("um", "micrometer")
+    assert layers.image_spacing(napari_layers.Image(array, scale=(1, 3, 1, 1)))[0] == (3.0, 1.0, 1.0)
+    rgb = napari_layers.Image(np.zeros((5, 20, 30, 3)), rgb=True, scale=(4, 1, 1))
+    assert layers.image_spacing(rgb)[0] == (4.0, 1.0, 1.0)
+    assert layers.image_spacing(scaled, channel_axis=1)[0] == (9.0, 0.5, 0.5)
+    layer, _ = pyramid(scale=(2.0, 0.5, 0.25))
+    assert layers.image_spacing(layer, level=1)[0] == (2.0, 1.0, 0.5)

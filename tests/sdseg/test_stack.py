@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sdseg import load_model
-from sdseg.errors import InputError, OutOfMemoryError, SDSegError
+from sdseg.errors import Cancelled, InputError, OutOfMemoryError, SDSegError
 from sdseg.stack import find_limits, label_dtype, plan, segment_planes
 
 
@@ -77,6 +77,24 @@ def test_tiling_does_not_show(stack, model):
     assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.97
 
 
+def test_the_bundled_model_leaves_no_seams():
+    import dataclasses
+
+    from napari_sdseg import sample_data
+    from sdseg.metrics import dice
+
+    plane = sample_data.load("nuclei").image[8]
+    large = np.block([[plane, plane[:, ::-1]], [plane[::-1], plane[::-1, ::-1]]])[:400, :440]
+    model = load_model("nuclei", device="cpu")
+    card = dataclasses.replace(model.card, size=max(large.shape))
+    tiled, whole = (
+        run(large, m)[0].labels[16:-16, 16:-16] > 0
+        for m in (model, dataclasses.replace(model, card=card))
+    )
+    assert whole.mean() > 0.05
+    assert dice(tiled, whole) >= 0.99
+
+
 def test_objects_are_joined_and_unique_over_the_stack(stack, model):
     doubled = np.repeat(stack, 2, axis=0)  # every plane twice: the same objects in both
     done = list(segment_planes(doubled, model, seed=0))
@@ -130,7 +148,7 @@ class _Failing:
 def test_batches_shrink_when_memory_runs_out(stack, model, monkeypatch):
     import dataclasses
 
-    from sdseg import stack as engine
+    from sdseg import predict as engine
 
     monkeypatch.setattr(engine, "at_once", lambda device, size: size)
     wanted = run(stack, model, batch_size=8)
@@ -161,8 +179,90 @@ def test_counts_must_be_positive(stack, model, name):
         run(stack, model, **{name: 0})
 
 
-def test_instances_need_a_model_that_draws_them(stack, random_models):
+def test_any_model_gives_objects(stack, random_models):
     organs = load_model(random_models / "organs", device="cpu", precision="float32")
-    with pytest.raises(InputError, match="classes"):
-        list(segment_planes(stack, organs, instances=True))
-    assert {p.labels.dtype.name for p in segment_planes(stack[:1], organs)} == {"uint8"}
+    single, classes = (list(segment_planes(stack[:2], organs, instances=i)) for i in (True, None))
+    assert {p.labels.dtype.name for p in classes} == {"uint8"}
+    for objects, plane in zip(single, classes, strict=True):
+        assert objects.labels.dtype == np.uint32
+        assert not objects.labels[plane.labels == 0].any()
+        for k in np.unique(objects.labels[objects.labels > 0]):
+            assert len(np.unique(plane.labels[objects.labels == k])) == 1, "an object of two classes"
+
+
+def damaged(stack, at):
+    """Return an array-like, one plane of which cannot be read."""
+
+    class Damaged:
+        shape, dtype = stack.shape, stack.dtype
+
+        def __getitem__(self, index):
+            if index[0] == at:
+                raise RuntimeError("error during blosc decompression: -1")
+            return stack[index]
+
+    return Damaged()
+
+
+def test_a_plane_that_cannot_be_read_is_named_and_those_before_are_kept(stack, model):
+    done = []
+    with pytest.raises(InputError, match=r"plane \[3\] cannot be read.*blosc") as caught:
+        done.extend(segment_planes(damaged(stack, 3), model, limits=(0, 1000)))
+    assert not isinstance(caught.value, RuntimeError)
+    assert done
+
+
+def test_nan_and_infinity_are_background_and_said_once(stack, model):
+    image = stack.astype(np.float32)
+    image[1:, 20:60, 30:70] = np.nan
+    image[2, :10] = np.inf
+    with pytest.warns(UserWarning, match="NaN or infinite pixels") as said:
+        done = run(image, model, samples=2)
+    assert len([w for w in said if "NaN" in str(w.message)]) == 1
+    for plane, odd in zip(done, ~np.isfinite(image), strict=True):
+        assert not plane.labels[odd].any()
+        assert not plane.probability[:, odd].any()
+    assert done[1].labels.any()
+
+
+def test_planes_are_resized_to_the_models_pixels(stack, model):
+    """An image at twice the resolution gives the labels of the first, once its pixels are known."""
+    import dataclasses
+
+    from sdseg.metrics import dice
+
+    known = dataclasses.replace(model, card=dataclasses.replace(model.card, pixel_size=0.5, unit="um"))
+    wanted = run(stack[:1], known)[0].labels
+    fine = np.kron(stack[:1], np.ones((1, 2, 2), stack.dtype))
+    work = plan(fine.shape, fine.dtype, known.card, axis=0, spacing=(0.25, 0.25), unit="um")
+    assert work.zoom == (0.5, 0.5)
+    assert "0.5 um" in work.note
+    found = run(fine, known, work=work)[0].labels
+    assert found.shape == fine.shape[1:]
+    assert dice(found[::2, ::2], wanted) > 0.97
+    coarse = run(fine, known)[0].labels
+    assert dice(coarse[::2, ::2], wanted) < dice(found[::2, ::2], wanted)
+
+
+def test_placement_is_the_users_choice(stack, model):
+    tiled, fitted = (run(stack[:1], model, placement=p)[0] for p in ("tile", "fit"))
+    assert fitted.labels.shape == tiled.labels.shape
+    assert not np.array_equal(fitted.probability, tiled.probability)
+    with pytest.raises(InputError, match="placement: got 'stretch'"):
+        run(stack, model, placement="stretch")
+
+
+def test_progress_is_told_and_may_end_the_work(stack, model):
+    seen = []
+    run(stack, model, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 4) for i in range(1, 5)]
+
+    def stop(done, total):
+        if done == 3:
+            raise Cancelled("enough")
+
+    kept = []
+    with pytest.raises(Cancelled):
+        kept.extend(plane.number for plane in segment_planes(stack, model, progress=stop))
+    assert kept
+    assert kept == list(range(len(kept)))

@@ -10,6 +10,7 @@ from sdseg.tiles import blend, cut, layout
 
 TILE = Card("t", size=64, overlap=16)
 FIT = Card("f", size=64, placement="fit")
+TILE_LIKE_FIT = Card("t", size=64)
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
@@ -53,3 +54,22 @@ def test_planes_smaller_than_a_tile_are_padded(shape):
     tiles = cut(plane, lay)
     assert {tuple(t.shape[1:]) for t in tiles} == {lay.tile}
     assert all((t == 0.5).all() for t in tiles)
+
+
+@given(st.integers(2, 200), st.integers(2, 200), st.sampled_from([0.5, 0.8, 1.7, 3.0]))
+@settings(deadline=None, max_examples=60)
+def test_a_resized_plane_comes_back_in_its_own_pixels(height, width, factor):
+    lay = layout((height, width), TILE, factor=4, multiple=32, zoom=(factor, 1.0))
+    assert lay.resized == (max(1, round(height * factor)), width)
+    assert all(w >= n for w, n in zip(lay.worked, lay.resized, strict=True))
+    y, x = np.mgrid[:height, :width]
+    plane = np.stack([y / height, x / width]).astype(np.float32)
+    back = blend(cut(plane, lay), lay)
+    assert back.shape == plane.shape
+    np.testing.assert_allclose(back[:, 4:-4], plane[:, 4:-4], atol=0.06)
+
+
+def test_placement_may_be_overridden():
+    shape = (150, 90)
+    assert layout(shape, FIT, 4, 32, placement="tile") == layout(shape, TILE_LIKE_FIT, 4, 32)
+    assert layout(shape, TILE, 4, 32, placement="fit").resized == (64, 64)
