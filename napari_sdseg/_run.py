@@ -88,6 +88,7 @@ class Run:
     work: StackPlan
     options: dict[str, Any]
     progress: Progress | None = None
+    device: str | None = None  # of a cluster's workers; None: the model's
 
     @property
     def dtype(self) -> Any:
@@ -137,7 +138,13 @@ class Run:
         return (out, *extra)
 
     def labels(
-        self, data: Any, *, sizes: Sizes | None = None, client: Any = None, source: Any = None
+        self,
+        data: Any,
+        *,
+        sizes: Sizes | None = None,
+        client: Any = None,
+        path: Path | None = None,
+        level: int = 0,
     ) -> Iterator[tuple[Index, npt.NDArray[Any]]]:
         """Yield planes of labels, in order.
 
@@ -145,24 +152,29 @@ class Run:
         ----------
         sizes
             Smallest and largest object to be kept; planes then come when the last is known.
-        client, source
-            A dask cluster that does the work, and what its workers read: a path, or the data.
+        client
+            A dask cluster that does the work; None: this process.
+        path, level
+            Of the image, that the cluster's workers open for themselves; None: ``data`` travels.
         """
         planes = (
             ((done.index, done.labels) for done in self.planes(data))
             if client is None
-            else self._by(client, data if source is None else source)
+            else self._by(client, data if path is None else path, level)
         )
         return planes if sizes is None else _sized(planes, self.work, self.dtype, sizes)
 
-    def _by(self, client: Any, source: Any) -> Iterator[tuple[Index, npt.NDArray[Any]]]:
+    def _by(self, client: Any, source: Any, level: int) -> Iterator[tuple[Index, npt.NDArray[Any]]]:
+        from sdseg.cluster import segment_slabs
         from sdseg.errors import InputError
-        from sdseg.workers import segment_slabs
 
         options = dict(self.options)
         if options.pop("orthogonal", False):
             raise InputError("orthogonal: a volume in three directions is not done on a cluster")
-        planes = segment_slabs(source, self.model, self.work, client, **options)
+        reading = {"level": level}
+        planes = segment_slabs(
+            source, self.model, self.work, client, reading=reading, device=self.device, **options
+        )
         for done, plane in enumerate(planes, start=1):
             if self.progress is not None:
                 self.progress(done, self.work.n_planes)

@@ -37,7 +37,9 @@ class _Pace(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} {self.unit}/s".replace(" /", "/"), style="cyan")
+        return Text(
+            "" if speed is None else f"{speed:.1f} {self.unit}/s".replace(" /", "/"), style="cyan"
+        )
 
 
 @contextmanager

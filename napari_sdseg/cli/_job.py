@@ -62,14 +62,15 @@ class Job:
 
     Attributes
     ----------
-    client
-        A dask cluster; None: this process.
+    client, device
+        A dask cluster, and what its workers compute on; None: this process, the model's device.
     """
 
     settings: Settings
     model: Model
     batch_size: int | None = None
     client: Any = None
+    device: str | None = None
 
     def __call__(
         self,
@@ -126,13 +127,16 @@ class Job:
             "instances": wanted.instances, "samples": wanted.samples, "seed": wanted.seed,
             "orthogonal": wanted.orthogonal, "batch_size": self.batch_size,
         }  # fmt: skip
-        say(f"{work.note} {self.model.device_note}")
-        run = Run(self.model, work, options, progress)
+        where = self.model.device_note
+        if self.client is not None:
+            where = f"Workers compute on {self.device or self.model.device}, {self.model.precision}."
+        say(f"{work.note} {where}")
+        run = Run(self.model, work, options, progress, self.device)
         outcome = Outcome(planes=work.n_planes, note=work.note)
         started = time.perf_counter()
-        # Workers open the file themselves; what is no plain file travels to them.
-        remote = image if wanted.level == 0 else source.data
-        planes = run.labels(source.data, sizes=sizes, client=self.client, source=remote)
+        planes = run.labels(
+            source.data, sizes=sizes, client=self.client, path=image, level=wanted.level
+        )
         names = [] if wanted.instances else [c.name for c in card.classes]
         run.write(_counted(planes, names, outcome), path, source.picture, overwrite=overwrite)
         outcome.seconds = time.perf_counter() - started

@@ -53,7 +53,9 @@ def segment(
     samples: Annotated[int, typer.Option(min=1, help="Noise samples a plane.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Squares at once on a GPU.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; of a scheduler's workers.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler whose workers do the work.")
@@ -87,9 +89,11 @@ def segment(
     )  # fmt: skip
     if not many and out is not None:  # said before the model is loaded
         files.check_writable(out)
-    loaded = load_model(model, device=device, precision=precision)
+    # A cluster may have what this machine has not: what is asked for is its workers' device then.
+    here = device if scheduler is None else None
+    loaded = load_model(model, device=here, precision=precision)
     with _cluster(scheduler, workers) as client:
-        job = Job(settings, loaded, batch_size, client)
+        job = Job(settings, loaded, batch_size, client, device if client is not None else None)
         if many:
             from ._folder import segment_folder
 
@@ -122,7 +126,7 @@ def _cluster(scheduler: str | None, workers: int | None) -> Any:
     """Return a context that gives a dask client, or None for this process alone."""
     if scheduler is None and workers is None:
         return nullcontext()
-    from sdseg.workers import connect
+    from sdseg.cluster import connect
 
     return connect(scheduler, workers)
 

@@ -139,6 +139,7 @@ class StackPlan:
             shape=tuple(int(n) for n in shape),
             output_shape=output,
             planes=planes,
+            volume=None,
             origin=begins,
             whole=tuple(self.output_shape[a] for a in self.looped),
         )

@@ -16,6 +16,7 @@ from . import instances as objects_
 from . import masks
 from .axes import Index, StackPlan, plan
 from .flow import ahead
+from .linking import Linker
 from .orthogonal import count, predict_orthogonal
 from .predict import Prediction, find_limits, predict_planes, sampled
 
@@ -179,7 +180,7 @@ class _Finish:
     def __init__(self, card: Card, work: StackPlan, single: bool) -> None:
         self.card, self.total, self.single = card, work.n_planes, single
         self.axis = work.looped[-1] if work.looped else None
-        self.linker = objects_.Linker()
+        self.linker = Linker()
         self.count = 0
         self.before: tuple[int, Index] | None = None
 
@@ -188,7 +189,9 @@ class _Finish:
             if not self._neighbours(plane.number, plane.index):
                 self.linker.reset()
             found = objects_.find(plane.probability, self.card)
-            labels: npt.NDArray[Any] = self.linker.link(found)
+            several = len(self.card.classes) > 1
+            classes = masks.decode(plane.probability, self.card) if several else None
+            labels: npt.NDArray[Any] = self.linker.link(found, classes)
             self.before = (plane.number, plane.index)
         else:
             labels = masks.decode(plane.probability, self.card)
