@@ -19,7 +19,7 @@ __all__ = ["CARD_FILE", "Card", "ClassInfo", "Placement"]
 
 CARD_FILE = "card.json"
 
-Coding = Literal["binary", "multiclass", "instances"]
+Coding = Literal["binary", "multiclass", "conditioned", "instances"]
 Placement = Literal["tile", "fit"]
 
 
@@ -42,8 +42,8 @@ class Card:
     classes
         Class 1, 2, ... in order; background is not listed.
     coding
-        What the mask autoencoder sees (see `sdseg.masks`): ``"binary"``, ``"multiclass"`` or
-        ``"instances"``.
+        What the mask autoencoder sees (see `sdseg.masks`): ``"binary"``, ``"multiclass"``,
+        ``"conditioned"`` or ``"instances"``.
     channels
         Image channels the network was trained to tell apart: 1 (grey, repeated) or 3 (colour).
     intensity
@@ -59,7 +59,8 @@ class Card:
         Side of a pixel the network was trained on, where that is known: tiled planes are resized to
         it if the image knows its own. ``unit`` is ``"um"``, ``"mm"`` or ``"nm"``.
     threshold
-        Probability above which a pixel is foreground.
+        Probability above which a pixel is foreground; ``"conditioned"``: a class's probability
+        against the background's, so that 0.5 draws whatever is most probable.
     training_data, licence, scores, limitations, parent
         What it learned from, under which terms the weights may be used, what it was measured to
         reach (name of the measure and set -> value), where it fails, which model it came from.
@@ -85,7 +86,10 @@ class Card:
     parent: str | None = None
 
     def __post_init__(self) -> None:
-        allowed = {"coding": ("binary", "multiclass", "instances"), "placement": ("tile", "fit")}
+        allowed = {
+            "coding": ("binary", "multiclass", "conditioned", "instances"),
+            "placement": ("tile", "fit"),
+        }
         for attribute, values in allowed.items():
             if getattr(self, attribute) not in values:
                 raise ModelFormatError(
@@ -98,7 +102,7 @@ class Card:
             )
         if self.channels not in (1, 3):
             raise ModelFormatError(f"card channels: got {self.channels}; use 1 or 3")
-        if self.coding != "multiclass" and len(self.classes) != 1:
+        if self.coding not in ("multiclass", "conditioned") and len(self.classes) != 1:
             raise ModelFormatError(
                 f"card classes: coding {self.coding!r} draws one class, got {len(self.classes)}"
             )

@@ -19,16 +19,22 @@ __all__ = ["SDSegOutput", "SDSegPipeline", "clean_latent", "make_scheduler", "pl
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 
 
-def make_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
+def make_scheduler(
+    prediction_type: str = "epsilon",
+    *,
+    timesteps: int = 1000,
+    beta_start: float = 0.0015,
+    beta_end: float = 0.0155,
+) -> DDIMScheduler:
     """Return SDSeg's noise schedule.
 
     Latent diffusion's "linear" schedule is linear in the square root of beta, which diffusers calls
     ``scaled_linear``. ``trailing`` spacing makes the single step start at the last timestep, 999.
     """
     return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.0015,
-        beta_end=0.0155,
+        num_train_timesteps=timesteps,
+        beta_start=beta_start,
+        beta_end=beta_end,
         beta_schedule="scaled_linear",
         clip_sample=False,
         set_alpha_to_one=True,

@@ -247,3 +247,73 @@ def test_demo_measures_the_bundled_model_and_draws_it(tmp_path):
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["nuclei.png", "nuclei_labels.tif"]
     dice = float(done.output.split("Dice ")[1].split(",")[0])
     assert dice > 0.85
+
+
+def zarr_of(stack, path):
+    import zarr
+
+    zarr.create_array(path, shape=stack.shape, dtype=stack.dtype, chunks=(1, *stack.shape[1:]))[:] = (
+        stack
+    )
+    return path
+
+
+def test_a_truncated_chunk_is_one_line_and_leaves_nothing(dots, tmp_path):
+    image = zarr_of(noise(40, 32, 32), tmp_path / "a.zarr")
+    chunk = image / "c" / "33" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:40])
+    done = command("segment", image, "--model", dots, "--out", tmp_path / "l.ome.zarr")
+    assert done.returncode == 1
+    assert "plane [33] cannot be read" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes")
+@pytest.mark.parametrize("name", ["l.tif", "l.ome.zarr", "l.npy"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(dots, tmp_path, name):
+    """A limit on the size of files stands for the disk: the same error, at the same place."""
+    np.save(tmp_path / "a.npy", noise(12, 96, 96))
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900));"
+        "sys.argv = ['napari-sdseg', *sys.argv[1:]];"
+        "from napari_sdseg.cli import main; main()"
+    )
+    words = ["segment", "a.npy", "--model", dots, "--instances", "--out", name]
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--axis", "9"], "axis: 9 is out of range for 3 axes"),
+        (["--channel-axis", "0"], "holds 5 channels"),
+        (["--level", "2"], "level"),
+        (["--placement", "stretch"], "placement: got 'stretch'"),
+        (["--spacing", "0"], "spacing: pixel sizes must be above 0"),
+        (["--planes", "9:"], "chooses none of the 5 planes"),
+    ],
+)
+def test_settings_that_do_not_fit_are_said(dots, tmp_path, options, said):
+    np.save(tmp_path / "a.npy", noise(5, 30, 30))
+    done = run("segment", tmp_path / "a.npy", "--model", dots, *options)
+    assert done.exit_code == 1
+    assert said in str(done.exception)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_only_some_planes_of_a_level(dots, tmp_path):
+    stack = noise(5, 32, 32)
+    tifffile.imwrite(tmp_path / "p.ome.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"})
+    done = run("segment", tmp_path / "p.ome.tif", "--model", dots, "--planes", "1,3")
+    assert done.exit_code == 0, done.output
+    labels = files.read(tmp_path / "p_labels.ome.tif").data
+    assert np.array_equal(labels, segment(stack, dots, planes=[1, 3]))
