@@ -29,6 +29,7 @@ def segment(
     instances: bool | None = None,
     min_size: int = 0,
     max_size: int | None = None,
+    threshold: float | None = None,
     orthogonal: bool = False,
     samples: int = 1,
     seed: int = 0,
@@ -70,6 +71,8 @@ def segment(
         Single objects instead of class ids. None: class ids; an instance model's foreground is 1.
     min_size, max_size
         With ``instances``: objects of fewer or more pixels (over the whole stack) are dropped.
+    threshold
+        Probability above which a pixel is foreground. None: the card's.
     orthogonal
         Average the probabilities of slicing the volume in its three directions; three times the
         work.
@@ -134,6 +137,8 @@ def segment(
     if sized and not single:
         raise InputError("min_size, max_size: only objects have sizes; give instances=True as well")
     options: dict[str, Any] = {"instances": single, "samples": samples, "seed": seed}
+    if threshold is not None:
+        options["threshold"] = threshold
     run = Run(loaded, work, {**options, "orthogonal": orthogonal, "batch_size": batch_size}, progress)
 
     if source.layer is None and out is None and _is_dask(data):

@@ -27,6 +27,8 @@ __all__ = [
     "is_ours",
     "labels_kwargs",
     "make_labels",
+    "make_stability",
+    "shifted",
     "to_labels_layer",
 ]
 
@@ -123,12 +125,36 @@ def geometry(layer: Image, plan: StackPlan | None = None, level: int = 0) -> dic
     if level:
         # A coarse pixel covers several fine ones, and its middle lies between theirs.
         factors = _level_factors(layer, level)
-        middle = fields["scale"] * (factors - 1) / 2
-        turn = fields["rotate"] @ _shear_matrix(fields["shear"], layer.ndim)
-        fields["translate"] = fields["translate"] + turn @ middle
+        fields = shifted(fields, (factors - 1) / 2)
         fields["scale"] = fields["scale"] * factors
     channel = None if plan is None or layer.rgb else plan.channel_axis
     return fields if channel is None else _without(fields, channel)
+
+
+def shifted(fields: Mapping[str, Any], offset: npt.ArrayLike) -> dict[str, Any]:
+    """Return a geometry whose pixel 0 lies where the pixel ``offset`` did; one number an axis."""
+    turn = fields["rotate"] @ _shear_matrix(fields["shear"], len(fields["scale"]))
+    moved = fields["translate"] + turn @ (fields["scale"] * np.asarray(offset, np.float64))
+    return {**fields, "translate": moved}
+
+
+def make_stability(
+    shape: tuple[int, ...], layer: Image, plan: StackPlan, labels: Labels, *, level: int = 0
+) -> Image:
+    """Return an Image layer of zeros for the spread over noise samples, on the labels' place."""
+    from napari.layers import Image
+
+    from sdseg import scratch
+
+    return Image(
+        scratch.zeros(shape, np.float32),
+        name=f"{labels.name} - stability",
+        colormap="magma",
+        blending="additive",
+        contrast_limits=(0, 0.5),
+        metadata={METADATA_KEY: {**labels.metadata[METADATA_KEY], "stability": True}},
+        **geometry(layer, plan, level),
+    )
 
 
 def _without(fields: dict[str, Any], channel: int) -> dict[str, Any]:

@@ -13,10 +13,13 @@ import typer
 from rich.text import Text
 
 from ._console import console, errors
+from ._convert import convert
+from ._data import data
 from ._demo import demo
 from ._evaluate import evaluate
 from ._models import models
 from ._segment import segment
+from ._stability import stability
 from ._train import train
 
 __all__ = ["app", "main"]
@@ -27,9 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment microscopy and CT/MR images with SDSeg, a diffusion model that needs one step.",
 )
-for command in (demo, segment, train, evaluate):
+for command in (demo, segment, train, evaluate, stability, convert):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(data, name="data")
 
 _debug = False
 

@@ -31,6 +31,7 @@ class Settings:
     instances: bool = False
     min_size: int = 0
     max_size: int | None = None
+    threshold: float | None = None
     orthogonal: bool = False
     samples: int = 1
     seed: int = 0
@@ -126,6 +127,7 @@ class Job:
         options = {
             "instances": wanted.instances, "samples": wanted.samples, "seed": wanted.seed,
             "orthogonal": wanted.orthogonal, "batch_size": self.batch_size,
+            "threshold": wanted.threshold,
         }  # fmt: skip
         where = self.model.device_note
         if self.client is not None:

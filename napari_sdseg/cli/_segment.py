@@ -47,6 +47,9 @@ def segment(
     ] = False,
     min_size: Annotated[int, typer.Option(min=0, help="Drop objects of fewer pixels.")] = 0,
     max_size: Annotated[int | None, typer.Option(min=1, help="Drop objects of more pixels.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability of the foreground, instead of the card's.")
+    ] = None,
     orthogonal: Annotated[
         bool, typer.Option("--orthogonal", help="Average three slicing directions.")
     ] = False,
@@ -85,7 +88,7 @@ def segment(
         raise InputError("--format: for a folder of images; a single file's is the suffix of --out")
     settings = Settings(
         model, axis, channel_axis, planes, level, _numbers(spacing), placement, instances, min_size,
-        max_size, orthogonal, samples, seed,
+        max_size, threshold, orthogonal, samples, seed,
     )  # fmt: skip
     if not many and out is not None:  # said before the model is loaded
         files.check_writable(out)

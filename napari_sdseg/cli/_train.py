@@ -22,10 +22,28 @@ __all__ = ["train"]
 
 def train(
     recipe: Annotated[str, typer.Option(help="A recipe that ships (nuclei), or a TOML file.")],
-    data: Annotated[Path, typer.Option(help="Folder with images/, masks/ and the split files.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run; a run in it is gone on with.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            "--root",
+            help="Folder with images/, masks/ and the split files; or of the data set.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the run; a run in it is gone on with. [default: runs/RECIPE]"),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of the denoiser, not the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Not the recipe's.")] = None,
+    init_autoencoder: Annotated[
+        str | None,
+        typer.Option(help="Autoencoder to use as it is: kl-f8's .ckpt, a vae/ folder, or a hub id."),
+    ] = None,
+    init_denoiser: Annotated[
+        str | None,
+        typer.Option(help="What the denoiser starts from: a latent diffusion .ckpt, or a model."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on, or start again.")] = True,
 ) -> None:
     """Train a model. Stopped or killed, the same command goes on from the last save."""
@@ -37,6 +55,12 @@ def train(
         wanted = dataclasses.replace(wanted, denoiser=denoiser)
     if seed is not None:
         wanted = dataclasses.replace(wanted, seed=seed)
+    if init_autoencoder is not None:
+        wanted = dataclasses.replace(wanted, init_autoencoder=init_autoencoder)
+    if init_denoiser is not None:
+        wanted = dataclasses.replace(wanted, init_denoiser=init_denoiser)
+    if out is None:
+        out = Path("runs") / Path(recipe).stem
     trainer = Trainer(wanted, data, out, resume=resume)
     updates = trainer.run()
     (_bars if console.is_terminal else _lines)(u for u in updates if trainer.is_main)

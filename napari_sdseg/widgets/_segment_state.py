@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from psygnal import SignalGroupDescriptor
 
 from sdseg.axes import plan
 from sdseg.errors import SDSegError
+
+from . import _words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,13 +63,21 @@ class SegmentState:
 
     Attributes
     ----------
-    image, card
-        The chosen image and the chosen model's card; None while there is none.
+    image, model, card
+        The chosen image, the chosen model's name and its card; None while there is none.
     axis
         The axis to slice along, in the array's numbering; None: decided from the shape.
+    planes
+        First and last plane to be segmented, or None for all.
     separate
-        Whether single objects are wanted, of a model that can tell them apart. Off, as in
-        `napari_sdseg.segment`, so that the two give the same labels unless told otherwise.
+        Whether single objects are wanted. Off, as in `napari_sdseg.segment`, so that the two give the
+        same labels unless told otherwise.
+    threshold
+        Probability above which a pixel is drawn; None: as the card says.
+    orthogonal, samples, level, device, precision
+        See `napari_sdseg.segment`.
+    follow
+        Whether the plane in view is segmented whenever it changes.
     phase, done, total
         Where the run is.
     message
@@ -78,9 +89,18 @@ class SegmentState:
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
     image: ImageFacts | None = None
+    model: str | None = None
     card: Card | None = None
     axis: int | None = None
+    planes: tuple[int, int] | None = None
     separate: bool = False
+    threshold: float | None = None
+    orthogonal: bool = False
+    samples: int = 1
+    level: int = 0
+    device: str | None = None
+    precision: str | None = None
+    follow: bool = False
     phase: Phase = Phase.IDLE
     done: int = 0
     total: int = 0
@@ -97,14 +117,39 @@ class SegmentState:
         return self.phase is not Phase.IDLE
 
     @property
-    def can_separate(self) -> bool:
-        """Whether the model tells objects apart."""
-        return self.card is not None and self.card.coding == "instances"
+    def can_average(self) -> bool:
+        """Whether the image has three directions to slice along."""
+        work = None if self.problem() else self.plan()
+        return work is not None and bool(work.looped) and work.looped[-1] >= len(work.output_shape) - 3
 
     @property
-    def instances(self) -> bool:
-        """Whether objects are to be told apart."""
-        return self.can_separate and self.separate
+    def length(self) -> int:
+        """Return how many planes there are along the sliced axis; 1 for a single plane."""
+        work = None if self.problem() else self.plan()
+        return 1 if work is None or not work.looped else work.output_shape[work.looped[-1]]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `napari_sdseg.segment` must be given for the same labels, defaults left out."""
+        chosen: dict[str, Any] = {
+            "axis": self.axis if self.axis_choices() else None,
+            "planes": None if self.planes is None else slice(self.planes[0], self.planes[1] + 1),
+            "level": self.level or None,
+            "instances": self.separate or None,
+            "threshold": self.cut,
+            "orthogonal": (self.orthogonal and self.can_average) or None,
+            "samples": None if self.samples == 1 else self.samples,
+            "device": self.device,
+            "precision": self.precision,
+        }
+        given = {} if self.model is None else {"model": self.model}
+        return given | {name: value for name, value in chosen.items() if value is not None}
+
+    @property
+    def cut(self) -> float | None:
+        """Return the threshold, if it is not the card's."""
+        if self.card is None or self.threshold is None:
+            return None
+        return None if abs(self.threshold - self.card.threshold) < 1e-6 else self.threshold
 
     def axis_choices(self) -> list[tuple[str, int | None]]:
         """Return what can be sliced along: words and axis; empty for a single plane."""
@@ -137,7 +182,16 @@ class SegmentState:
             channel_axis=image.channel_axis,
             spacing=image.spacing,
             unit=image.unit,
+            planes=None if self.planes is None else slice(self.planes[0], self.planes[1] + 1),
         )
+
+    def plan_at(self, position: tuple[int, ...]) -> StackPlan | None:
+        """Return the plan of the one plane at a position in the labels; None: nothing is chosen."""
+        work = dataclasses.replace(self, planes=None, message="").plan()
+        if work is None or not work.looped:
+            return work
+        at = tuple(min(max(int(position[a]), 0), work.output_shape[a] - 1) for a in work.looped)
+        return dataclasses.replace(work, planes=(at[-1],), volume=at[:-1])
 
     def problem(self) -> str | None:
         """Return what stands in the way of a run, in a sentence; None: nothing does."""
@@ -148,7 +202,7 @@ class SegmentState:
         try:
             self.plan()
         except SDSegError as error:
-            return _sentence(str(error))
+            return _words.sentence(str(error))
         return None
 
     def intention(self) -> str:
@@ -211,6 +265,8 @@ class SegmentState:
         changed = {k: v for k, v in choices.items() if getattr(self, k) != v}
         if changed and not self.busy:
             self.message = ""
+        if {"image", "axis"} & changed.keys() and "planes" not in changed:
+            changed["planes"] = None  # they were another axis's
         for name, value in changed.items():
             setattr(self, name, value)
 
@@ -228,10 +284,10 @@ class SegmentState:
             return
         if problem is not None:
             remains = f" {self._kept()}" if self.done and kept else ""
-            self.message = f"Failed: {_sentence(problem)}{remains}"
+            self.message = f"Failed: {_words.sentence(problem)}{remains}"
         elif kept and self.total and self.done == self.total:
             took = self.latest - self.first
-            self.message = f"Done: {_planes(self.total)} in {_duration(took)}."
+            self.message = f"Done: {_words.planes(self.total)} in {_words.duration(took)}."
         else:
             self.message = f"{why or 'Cancelled.'} {self._kept()}" if kept else why
         self.phase = Phase.IDLE
@@ -239,7 +295,7 @@ class SegmentState:
     def _kept(self) -> str:
         if not self.done:
             return "No plane was done."
-        return f"The labels of {self.done} of {_planes(self.total)} are kept."
+        return f"The labels of {self.done} of {_words.planes(self.total)} are kept."
 
     def speed(self) -> float | None:
         """Return planes a second, once there is something to go by."""
@@ -250,28 +306,9 @@ class SegmentState:
         """Return how far, how fast, how long still: "12 of 64 planes, 9.8 a second, 5 s left"."""
         if not self.busy or not self.total:
             return ""
-        text = f"{self.done} of {_planes(self.total)}"
+        text = f"{self.done} of {_words.planes(self.total)}"
         speed = self.speed()
         if speed is None:
             return text
         pace = f"{speed:.1f} a second" if speed >= 1 else f"{1 / speed:.1f} s each"
-        return f"{text}, {pace}, {_duration((self.total - self.done) / speed)} left"
-
-
-def _planes(count: int) -> str:
-    return f"{count} plane" if count == 1 else f"{count} planes"
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 9.95:
-        return f"{max(seconds, 0):.1f} s"
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"{text}, {pace}, {_words.duration((self.total - self.done) / speed)} left"

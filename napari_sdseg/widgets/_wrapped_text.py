@@ -45,6 +45,7 @@ class WrappedText(QLabel):
         self._fit()
 
     def _fit(self) -> None:
+        self.setMinimumHeight(0)  # heightForWidth counts it, and the label would never shrink
         height = self.heightForWidth(self.width()) if self.text() else 0
         if height != self.minimumHeight():
             self.setFixedHeight(height)

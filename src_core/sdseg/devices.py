@@ -9,7 +9,7 @@ import torch
 
 from .errors import InputError
 
-__all__ = ["DeviceChoice", "at_once", "choose", "default_batch_size", "move"]
+__all__ = ["DeviceChoice", "at_once", "available", "choose", "default_batch_size", "move"]
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -42,6 +42,12 @@ def _cpu_has_bfloat16() -> bool:
     return bool(
         capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
     )
+
+
+def available() -> list[str]:
+    """Return the names of this machine's devices, as `choose` takes them."""
+    found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    return [*found, "mps"] if torch.backends.mps.is_available() else found
 
 
 def choose(device: str | torch.device | None = None, precision: str | None = None) -> DeviceChoice:

@@ -1,15 +1,23 @@
 """Label images <-> what the mask autoencoder sees.
 
-The autoencoder sees a mask as an image of K channels in [-1, 1]; the pipeline gives K probabilities
-in [0, 1] back (the same numbers, moved). What the K channels mean is the model's *coding*:
+The autoencoder sees a mask as an image of one or more channels in [-1, 1]; the pipeline gives K
+probabilities in [0, 1] back. What they mean is the model's *coding*:
 
-=============== ==================== ==========================================================
-coding          channels             meaning
-=============== ==================== ==========================================================
-``binary``      1                    foreground
-``multiclass``  one a class          this class (all classes in one call)
-``instances``   2                    foreground; depth inside the object, 1 at its core
-=============== ==================== ==========================================================
+=============== ==================== =============== ===========================================
+coding          autoencoder sees     K probabilities meaning
+=============== ==================== =============== ===========================================
+``binary``      1 channel            1               foreground
+``multiclass``  a channel a class    one a class     this class (all classes in one call)
+``conditioned`` 1 channel            one a class     this class (one denoising call a class)
+``instances``   2 channels           2               foreground; depth inside the object, 1 at
+                                                     its core
+=============== ==================== =============== ===========================================
+
+``conditioned`` is the published way to several classes: the denoiser is told by an embedding which
+class to draw, and the autoencoder sees one class at a time. Class 0, the background, is trained to
+draw the foreground, whatever its class, and what it draws is negated; the softmax of what is drawn
+for class 0, 1, ... gives the probabilities, and the most probable class is taken. The background's
+own probability is what the K leave to 1.
 
 The depth of a pixel is its distance to the outside of its own object divided by the largest such
 distance in that object: scale-free, 1 in the middle of every object whatever its size, and 0 where
@@ -30,12 +38,52 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .card import Card
 
-__all__ = ["channel_count", "decode", "depth", "encode", "foreground"]
+__all__ = [
+    "autoencoder_channels", "channel_count", "decode", "depth", "embedding_count", "encode",
+    "encode_class", "foreground", "present",
+]  # fmt: skip
 
 
 def channel_count(card: Card) -> int:
-    """Return K, the number of mask channels of a model."""
-    return {"binary": 1, "multiclass": len(card.classes), "instances": 2}[card.coding]
+    """Return K, the number of probabilities that a model gives for a pixel."""
+    return {"binary": 1, "instances": 2}.get(card.coding, len(card.classes))
+
+
+def autoencoder_channels(card: Card) -> int:
+    """Return how many channels a mask has for the autoencoder of a model."""
+    return 1 if card.coding == "conditioned" else channel_count(card)
+
+
+def embedding_count(card: Card) -> int | None:
+    """Return how many classes the denoiser tells apart, background among them; None: none."""
+    return len(card.classes) + 1 if card.coding == "conditioned" else None
+
+
+def present(labels: npt.NDArray[Any], card: Card) -> npt.NDArray[np.int64]:
+    """Return the class ids that a label image holds, background's 0 among them if it is there."""
+    ids = np.unique(labels).astype(np.int64)
+    known = ids[(ids >= 0) & (ids <= len(card.classes))]
+    return known if known.size else np.zeros(1, np.int64)
+
+
+def encode_class(labels: npt.NDArray[Any], number: int) -> npt.NDArray[np.float32]:
+    """Turn a label image into the mask of one class of the ``"conditioned"`` coding.
+
+    Parameters
+    ----------
+    labels
+        (H, W) class ids.
+    number
+        The class; 0 stands for everything that is not background.
+
+    Returns
+    -------
+    ndarray
+        (1, H, W) float32 in [-1, 1].
+    """
+    inside = labels == number if number else labels != 0
+    drawn: npt.NDArray[np.float32] = inside[None].astype(np.float32) * np.float32(2) - np.float32(1)
+    return drawn
 
 
 def depth(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -69,7 +117,7 @@ def depth(labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def encode(labels: npt.NDArray[Any], card: Card) -> npt.NDArray[np.float32]:
-    """Turn a label image into the mask that a model's autoencoder sees.
+    """Turn a label image into masks, a channel a probability that the model gives.
 
     Parameters
     ----------
@@ -82,13 +130,14 @@ def encode(labels: npt.NDArray[Any], card: Card) -> npt.NDArray[np.float32]:
     Returns
     -------
     ndarray
-        (K, H, W) float32 in [-1, 1].
+        (K, H, W) float32 in [-1, 1]; what the autoencoder sees, but for ``"conditioned"``, whose
+        autoencoder sees one class at a time, see `encode_class`.
     """
     if labels.ndim != 2:
         raise InputError(f"labels: need a plane (H, W), got shape {labels.shape}")
     if card.coding == "binary":
         channels: list[npt.NDArray[Any]] = [labels > 0]
-    elif card.coding == "multiclass":
+    elif card.coding in ("multiclass", "conditioned"):
         channels = [labels == k for k in range(1, len(card.classes) + 1)]
     else:
         channels = [labels > 0, depth(labels)]
@@ -97,6 +146,12 @@ def encode(labels: npt.NDArray[Any], card: Card) -> npt.NDArray[np.float32]:
 
 def foreground(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.bool_]:
     """Return where a model sees any of its classes; (K, H, W) -> (H, W) bool."""
+    if card.coding == "conditioned":
+        # Against the background's own probability: at a threshold of 0.5, the plain argmax over all.
+        best = probability.max(axis=0)
+        against = 1.0 - probability.sum(axis=0)
+        won: npt.NDArray[np.bool_] = best * (1 - card.threshold) > against * card.threshold
+        return won
     if card.coding == "multiclass":
         probability = probability.max(axis=0, keepdims=True)
     inside: npt.NDArray[np.bool_] = probability[0] > card.threshold
@@ -115,10 +170,10 @@ def decode(probability: npt.NDArray[np.float32], card: Card) -> npt.NDArray[np.u
     -------
     ndarray
         (H, W) of class ids, uint8 (uint16 above 255 classes): the most probable class where one
-        exceeds the card's threshold, else 0.
+        exceeds the card's threshold (``"conditioned"``: is the most probable of all), else 0.
     """
     dtype = np.uint8 if len(card.classes) < 256 else np.uint16
     inside = foreground(probability, card)
-    if card.coding != "multiclass":
+    if card.coding not in ("multiclass", "conditioned"):
         return inside.astype(dtype)
     return np.where(inside, probability.argmax(axis=0) + 1, 0).astype(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +121,10 @@ def surface_distances(
         "include_background": True,
         "spacing": None if spacing is None else [float(s) for s in spacing],
     }
-    hd95 = compute_hausdorff_distance(one, other, percentile=95, **options)
-    assd = compute_average_surface_distance(one, other, symmetric=True, **options)
+    with warnings.catch_warnings():  # MONAI warns of an argument that it gives itself
+        warnings.simplefilter("ignore", FutureWarning)
+        hd95 = compute_hausdorff_distance(one, other, percentile=95, **options)
+        assd = compute_average_surface_distance(one, other, symmetric=True, **options)
     return SurfaceDistances(float(hd95), float(assd))
 
 

@@ -6,79 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline
 from diffusers.utils import BaseOutput
 
-from .errors import InputError
+from .errors import InputError, ModelFormatError
 from .models import Denoiser, VisionEncoder
+from .models.autoencoder import repeated
+from .models.published import encoder_as_published
+from .schedule import clean_latent, in_double, make_scheduler, plane_noise
 
 __all__ = ["SDSegOutput", "SDSegPipeline", "clean_latent", "make_scheduler", "plane_noise"]
-
-PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
-
-
-def make_scheduler(
-    prediction_type: str = "epsilon",
-    *,
-    timesteps: int = 1000,
-    beta_start: float = 0.0015,
-    beta_end: float = 0.0155,
-) -> DDIMScheduler:
-    """Return SDSeg's noise schedule.
-
-    Latent diffusion's "linear" schedule is linear in the square root of beta, which diffusers calls
-    ``scaled_linear``. ``trailing`` spacing makes the single step start at the last timestep, 999.
-    """
-    return DDIMScheduler(
-        num_train_timesteps=timesteps,
-        beta_start=beta_start,
-        beta_end=beta_end,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        prediction_type=prediction_type,
-        timestep_spacing="trailing",
-    )
-
-
-def plane_noise(
-    seed: int, plane: int, sample: int, shape: tuple[int, int, int]
-) -> npt.NDArray[np.float32]:
-    """Return the standard normal noise of one plane.
-
-    It depends on these numbers alone, never on the batch a plane happens to travel in; a tile takes
-    its part of it.
-    """
-    generator = np.random.default_rng([seed, plane, sample])
-    return generator.standard_normal(shape, dtype=np.float32)
-
-
-def clean_latent(
-    output: torch.Tensor, noisy: torch.Tensor, alpha_bar: torch.Tensor, prediction_type: str
-) -> torch.Tensor:
-    """Estimate the clean latent from what the network said, in float32.
-
-    With z_t = sqrt(a) z_0 + sqrt(1 - a) e (Ho et al. 2020, eq. 4):
-    epsilon, z_0 = (z_t - sqrt(1 - a) e) / sqrt(a), the paper's; sample, the output itself;
-    v_prediction, z_0 = sqrt(a) z_t - sqrt(1 - a) v (Salimans & Ho 2022). At the last timestep the
-    first multiplies the network's rounding error by 38.7, hence float32.
-
-    Parameters
-    ----------
-    output, noisy
-        (N, C, h, w), any float dtype.
-    alpha_bar
-        Cumulative product of alphas at each sample's timestep, (N,) or scalar.
-    """
-    output, noisy = output.float(), noisy.float()
-    if prediction_type == "sample":
-        return output
-    a = alpha_bar.to(noisy.device, torch.float32).reshape(-1, 1, 1, 1)
-    if prediction_type == "epsilon":
-        return (noisy - (1 - a).sqrt() * output) / a.sqrt()
-    return a.sqrt() * noisy - (1 - a).sqrt() * output
 
 
 @dataclass
@@ -92,7 +30,8 @@ class SDSegOutput(BaseOutput):  # type: ignore[misc]
     stability
         (N, K, H, W) float32 in [0, 0.5], the standard deviation over the samples; None for one.
     latent
-        (N, C, h, w) float32: the last sample's clean mask latent.
+        (N, C, h, w) float32: the last sample's clean mask latent; (N, classes, C, h, w), background
+        first, where every class has its own.
     """
 
     probability: torch.Tensor
@@ -114,8 +53,13 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
     scheduler
         Noise schedule and what the network predicts.
     mask_channels
-        K, channels of the mask's coding. An autoencoder with more (the published one sees a mask
-        three times over) gets copies, and its output is averaged.
+        Channels of one mask. An autoencoder with more (the published one sees a mask three times
+        over) gets copies, and its output is averaged.
+
+    Notes
+    -----
+    A denoiser with class embeddings draws one class a call, background's being class 0; see the
+    ``"conditioned"`` coding in `sdseg.masks`.
     """
 
     def __init__(
@@ -127,10 +71,16 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         mask_channels: int = 1,
     ) -> None:
         super().__init__()
+        if vae.config.in_channels % mask_channels:
+            raise ModelFormatError(
+                f"the autoencoder's {vae.config.in_channels} channels do not hold masks of "
+                f"{mask_channels}: use the 'conditioned' coding, or an autoencoder of masks"
+            )
+        in_double(scheduler)
+        if vision_encoder.config.as_published:  # diffusers' own class has no room in its config
+            encoder_as_published(vae)
         self.register_modules(vae=vae, vision_encoder=vision_encoder, unet=unet, scheduler=scheduler)
         self.register_to_config(mask_channels=mask_channels)
-
-    # ------------------------------------------------------------------ sizes
 
     @property
     def factor(self) -> int:
@@ -143,36 +93,35 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         return int(self.factor * 2 ** (len(self.unet.config.block_out_channels) - 1))
 
     @property
+    def class_count(self) -> int | None:
+        """Return how many classes the denoiser is told apart, background's 0 among them, or None."""
+        count = self.unet.config.num_class_embeds
+        return None if count is None else int(count)
+
+    @property
     def latent_channels(self) -> int:
         """Return C, the channels of a mask latent."""
         return int(self.vae.config.latent_channels)
 
-    # ------------------------------------------------------------------ masks <-> latents
-
     def encode_masks(self, masks: torch.Tensor, *, sample: bool = False) -> torch.Tensor:
         """(N, K, H, W) masks in [-1, 1] -> (N, C, h, w) latents of about unit variance, float32."""
-        repeats = self.vae.config.in_channels // masks.shape[1]
-        posterior = self.vae.encode(
-            masks.repeat(1, repeats, 1, 1).to(self.vae.dtype)
-            if repeats > 1
-            else masks.to(self.vae.dtype)
-        ).latent_dist
+        posterior = self.vae.encode(repeated(self.vae, masks)).latent_dist
         latent = posterior.sample() if sample else posterior.mean
         scaled: torch.Tensor = latent.float() * self.vae.config.scaling_factor
         return scaled
 
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) latents -> (N, K, H, W) masks around [-1, 1], float32, not clamped."""
-        scaled = latents / self.vae.config.scaling_factor
-        masks: torch.Tensor = self.vae.decode(
-            scaled.to(self.vae.dtype).contiguous(memory_format=torch.channels_last)
-        ).sample.float()
-        k = self.config.mask_channels
-        if masks.shape[1] != k:
-            masks = masks.reshape(len(masks), -1, k, *masks.shape[2:]).mean(dim=1)
+        masks: torch.Tensor = self._copies(latents).mean(dim=1)
         return masks
 
-    # ------------------------------------------------------------------ the call
+    def _copies(self, latents: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) latents -> (N, copies, K, H, W), all that the autoencoder draws, float32."""
+        scaled = latents / self.vae.config.scaling_factor
+        drawn: torch.Tensor = self.vae.decode(
+            scaled.to(self.vae.dtype).contiguous(memory_format=torch.channels_last)
+        ).sample.float()
+        return drawn.reshape(len(drawn), -1, self.config.mask_channels, *drawn.shape[2:])
 
     def check_inputs(
         self,
@@ -181,6 +130,7 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         seed: Sequence[int] | int,
         steps: int,
         samples: int,
+        class_labels: torch.Tensor | None = None,
     ) -> None:
         """Refuse at the door what would fail, or be silently wrong, further in."""
         want = self.vision_encoder.config.in_channels
@@ -199,6 +149,16 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise InputError(f"noise: need (N, samples, C, h, w) = {shape}, got {tuple(noise.shape)}")
         if not isinstance(seed, int) and len(seed) != n:
             raise InputError(f"seed: need one number, or one an image ({n}), got {len(seed)}")
+        if class_labels is not None:
+            count = self.class_count
+            if count is None:
+                raise InputError("class_labels: this denoiser knows no classes; leave them out")
+            within = tuple(class_labels.shape) == (n,) and not class_labels.is_floating_point()
+            if not within or class_labels.min() < 0 or class_labels.max() >= count:
+                raise InputError(
+                    f"class_labels: need {n} integers from 0 to {count - 1}, one an image, got "
+                    f"{class_labels.tolist()}"
+                )
 
     @torch.inference_mode()
     def __call__(
@@ -211,6 +171,7 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         seed: Sequence[int] | int = 0,
         noise: torch.Tensor | None = None,
         class_labels: torch.Tensor | None = None,
+        at_once: int | None = None,
     ) -> SDSegOutput:
         """Segment a batch of images.
 
@@ -229,16 +190,19 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         noise
             (N, samples, C, h, w) to start from, instead of a seed.
         class_labels
-            (N,) class ids, for a class-conditioned denoiser.
+            (N,) class ids: a class-conditioned denoiser draws this class alone, K is 1 and the
+            probability that of its mask. None: all its classes, K is one a class and background left
+            out.
+        at_once
+            Classes that go through the networks together; None: all. Memory is the only difference.
 
         Returns
         -------
         SDSegOutput
         """
         # 0. check
-        self.check_inputs(images, noise, seed, steps, samples)
-        n, _, height, width = images.shape
-        h, w = height // self.factor, width // self.factor
+        self.check_inputs(images, noise, seed, steps, samples, class_labels)
+        n, h, w = len(images), images.shape[2] // self.factor, images.shape[3] // self.factor
         device, dtype = self.unet.device, self.unet.dtype
 
         # 1. encode the image once, whatever the number of samples: (N, 3, H, W) -> (N, C', h, w)
@@ -255,21 +219,62 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         noise = noise.to(device, torch.float32)
 
         # 3. denoise and decode, a sample at a time; mean and spread by Welford's recurrence
-        mean = torch.zeros((n, self.config.mask_channels, height, width), device=device)
-        squares = torch.zeros_like(mean) if samples > 1 else None
+        count = self.class_count if class_labels is None else None
+        mean = squares = torch.zeros((), device=device)
         for k in range(samples):
-            latent = self.denoise(
-                noise[:, k], condition, steps=steps, eta=eta, class_labels=class_labels
-            )
-            probability = ((self.decode_latents(latent) + 1) / 2).clamp(0, 1)
+            if count is None:
+                latent = self.denoise(
+                    noise[:, k], condition, steps=steps, eta=eta, class_labels=class_labels
+                )
+                # Copies are clamped before they are averaged, as published.
+                probability = ((self._copies(latent) + 1) / 2).clamp(0, 1).mean(dim=1)
+            else:
+                scores, latent = self._class_scores(
+                    noise[:, k], condition, steps=steps, eta=eta, at_once=at_once or count
+                )
+                probability = scores.softmax(dim=1)[:, 1:]
             delta = probability - mean
-            mean += delta / (k + 1)
-            if squares is not None:
-                squares += delta * (probability - mean)
+            mean = mean + delta / (k + 1)
+            squares = squares + delta * (probability - mean)
 
         # 4. output
-        stability = None if squares is None else (squares / samples).clamp(min=0).sqrt()
+        stability = None if samples == 1 else (squares / samples).clamp(min=0).sqrt()
         return SDSegOutput(probability=mean, stability=stability, latent=latent)
+
+    def _class_scores(
+        self,
+        noisy: torch.Tensor,
+        condition: torch.Tensor,
+        *,
+        steps: int,
+        eta: float,
+        at_once: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw every class from the same noise.
+
+        Returns
+        -------
+        scores, latents
+            (N, classes, H, W), around -1 outside a class and 1 inside, not clamped, and class 0, which
+            draws the foreground, negated; (N, classes, C, h, w).
+        """
+        n, count = len(noisy), self.class_count or 0
+        scores, latents = [], []
+        for first in range(0, count, at_once):
+            ids = torch.arange(first, min(first + at_once, count), device=noisy.device)
+            # Image by image, class by class: (N * classes, C, h, w).
+            latent = self.denoise(
+                noisy.repeat_interleave(len(ids), dim=0),
+                condition.repeat_interleave(len(ids), dim=0),
+                steps=steps,
+                eta=eta,
+                class_labels=ids.repeat(n),
+            )
+            drawn = self.decode_latents(latent)[:, 0]
+            scores.append(drawn.reshape(n, len(ids), *drawn.shape[1:]))
+            latents.append(latent.reshape(n, len(ids), *latent.shape[1:]))
+        every = torch.cat(scores, dim=1)
+        return torch.cat([-every[:, :1], every[:, 1:]], dim=1), torch.cat(latents, dim=1)
 
     def denoise(
         self,

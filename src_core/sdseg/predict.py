@@ -104,6 +104,7 @@ class _Runner:
 
     def __init__(self, model: Model, samples: int, steps: int, batch_size: int) -> None:
         self.model, self.samples, self.steps, self.batch_size = model, samples, steps, batch_size
+        self.classes = model.pipeline.class_count  # of a tile, that go through the networks together
 
     def __call__(self, images: list[torch.Tensor], noise: list[torch.Tensor]) -> list[Any]:
         out: list[Any] = []
@@ -115,6 +116,7 @@ class _Runner:
                     noise=torch.stack(noise[:n]),
                     samples=self.samples,
                     steps=self.steps,
+                    at_once=self.classes,
                 )
             except RuntimeError as error:
                 self._smaller(error)
@@ -127,15 +129,21 @@ class _Runner:
     def _smaller(self, error: RuntimeError) -> None:
         if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
             raise SDSegError(f"the networks failed on {self.model.device}: {error}") from error
-        if self.batch_size == 1:
+        several = (self.classes or 1) > 1
+        if self.batch_size == 1 and not several:
             raise OutOfMemoryError(
                 f"{self.model.device} has too little memory even for one tile of "
                 f"{self.model.card.size} pixels; try device='cpu' or close other programs"
             ) from error
-        self.batch_size //= 2
+        if self.batch_size > 1:
+            self.batch_size //= 2
+            said = f"batches of {self.batch_size}"
+        else:
+            self.classes = -(-(self.classes or 1) // 2)
+            said = f"{self.classes} classes at once"
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        warnings.warn(f"memory ran out; going on with batches of {self.batch_size}", stacklevel=2)
+        warnings.warn(f"memory ran out; going on with {said}", stacklevel=2)
 
 
 @dataclass
@@ -166,10 +174,12 @@ def predict_planes(
     steps: int = 1,
     batch_size: int | None = None,
     limits: tuple[float, float] | None = None,
+    shared_noise: bool = False,
 ) -> Iterator[Prediction]:
     """Yield the probabilities of a stack's planes, in order.
 
-    Parameters are those of `sdseg.stack.segment_planes`.
+    Parameters are those of `sdseg.stack.segment_planes`; ``shared_noise`` gives every plane the noise
+    of plane 0, as the published implementation does.
     """
     for name, value in (("samples", samples), ("steps", steps), ("batch_size", batch_size)):
         if value is not None and value < 1:
@@ -183,7 +193,10 @@ def predict_planes(
         placement=work.placement,
         zoom=work.zoom,
     )
-    size = batch_size or default_batch_size(model.device, max(lay.tile))
+    # A class-conditioned denoiser is called once a class, all classes of a tile together.
+    size = batch_size or max(
+        1, default_batch_size(model.device, max(lay.tile)) // (pipeline.class_count or 1)
+    )
     runner = _Runner(model, samples, steps, size)
     channels = pipeline.vision_encoder.config.in_channels
     noise_shape = (pipeline.latent_channels, *lay.latent_shape)
@@ -193,8 +206,9 @@ def predict_planes(
     def prepare(item: tuple[int, Index]) -> tuple[_Open, list[torch.Tensor], list[torch.Tensor]]:
         number, index = item
         plane = work.take(image, index)
+        of = 0 if shared_noise else number
         field = torch.from_numpy(
-            np.stack([plane_noise(seed, number, k, noise_shape) for k in range(samples)])
+            np.stack([plane_noise(seed, of, k, noise_shape) for k in range(samples)])
         )
         parts = [
             field[:, :, y // lay.factor :, x // lay.factor :][:, :, : side[0], : side[1]]

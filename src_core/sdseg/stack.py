@@ -7,6 +7,7 @@ flight are held, so memory does not grow with the stack.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ import numpy as np
 from . import instances as objects_
 from . import masks
 from .axes import Index, StackPlan, plan
+from .errors import InputError
 from .flow import ahead
 from .linking import Linker
 from .orthogonal import count, predict_orthogonal
 from .predict import Prediction, find_limits, predict_planes, sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -33,6 +35,7 @@ __all__ = [
     "StackPlan",
     "find_limits",
     "label_dtype",
+    "label_planes",
     "plan",
     "sampled",
     "segment_planes",
@@ -70,6 +73,15 @@ def wants_instances(card: Card, instances: bool | None) -> bool:
     return card.coding == "instances" if instances is None else instances
 
 
+def with_threshold(card: Card, threshold: float | None) -> Card:
+    """Return the card with another threshold, if one is given."""
+    if threshold is None:
+        return card
+    if not 0 <= threshold <= 1:
+        raise InputError(f"threshold: need a probability from 0 to 1, got {threshold}")
+    return dataclasses.replace(card, threshold=float(threshold))
+
+
 def label_dtype(card: Card, instances: bool | None = None) -> np.dtype[Any]:
     """Return the dtype of the labels: uint32 for instances, else uint8 (uint16 above 255 classes)."""
     if wants_instances(card, instances):
@@ -88,6 +100,7 @@ def segment_planes(
     spacing: Sequence[float] | float | None = None,
     placement: Placement | None = None,
     instances: bool | None = None,
+    threshold: float | None = None,
     orthogonal: bool = False,
     samples: int = 1,
     seed: int = 0,
@@ -109,6 +122,8 @@ def segment_planes(
         the unit of the model's card) and ``placement``.
     instances
         Single objects, joined across planes, instead of classes; None: what the model is made for.
+    threshold
+        Probability above which a pixel is foreground; None: the card's.
     orthogonal
         Average the probabilities of three slicing directions.
     samples, seed, steps
@@ -147,7 +162,6 @@ def segment_planes(
             unit=card.unit,
             placement=placement,
         )
-    finish = _Finish(card, work, wants_instances(card, instances))
     options: dict[str, Any] = {
         "samples": samples, "seed": seed, "steps": steps, "batch_size": batch_size, "limits": limits,
     }  # fmt: skip
@@ -162,6 +176,28 @@ def segment_planes(
         )
     else:
         predicted = _told(predict_planes(image, model, work, **options), work.n_planes, progress)
+    yield from label_planes(predicted, card, work, instances=instances, threshold=threshold)
+
+
+def label_planes(
+    predicted: Iterable[Prediction],
+    card: Card,
+    work: StackPlan,
+    *,
+    instances: bool | None = None,
+    threshold: float | None = None,
+) -> Iterator[PlaneResult]:
+    """Make labels of probabilities, wherever they come from: the networks, or a place they were kept.
+
+    Parameters
+    ----------
+    predicted
+        Planes of the plan, in its order.
+    card, work, instances, threshold
+        As for `segment_planes`.
+    """
+    card = with_threshold(card, threshold)
+    finish = _Finish(card, work, wants_instances(card, instances))
     yield from ahead(finish, predicted, depth=1, eager=True)
 
 

@@ -21,6 +21,7 @@ import platformdirs
 from .atomic import atomic_folder
 from .card import CARD_FILE, Card
 from .errors import InputTypeError, ModelFormatError, ModelNotFoundError
+from .hub import download, is_hub_id
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,6 @@ COMPONENTS = {
     "unet": ("sdseg.models.denoiser", "Denoiser"),
     "scheduler": ("diffusers", "DDIMScheduler"),
 }
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -165,36 +165,22 @@ def locate(name: str | Path) -> Path:
             return folder / str(name)
     if path.exists():
         raise ModelNotFoundError(f"model: {path} is no model folder, it holds no {CARD_FILE}")
-    if _HUB_ID.fullmatch(str(name)):
-        return _from_hub(str(name))
+    if is_hub_id(str(name)):
+        return download(str(name))
     raise ModelNotFoundError(
         f"model: no model {str(name)!r}; there are {', '.join(sorted(known)) or 'none'}. "
         "Or give a model folder, or a hub id such as owner/name."
     )
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+def check_index(folder: Path) -> None:
+    """Refuse a folder that asks for any class but ours, before anything is imported for it.
 
-    allowed = [
-        CARD_FILE,
-        "model_index.json",
-        "*/config.json",
-        "scheduler/*.json",
-        "*/*.safetensors",
-    ]
-    try:
-        return Path(snapshot_download(name, allow_patterns=allowed))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelNotFoundError(
-            f"model: {name} is not on this machine and could not be had from the hub "
-            f"({type(error).__name__}). Offline, give the folder of a downloaded copy."
-        ) from error
-
-
-def _check_index(folder: Path) -> None:
-    """Refuse a folder that asks for any class but ours, before anything is imported for it."""
+    Raises
+    ------
+    ModelFormatError
+        If it does, or says nothing of its classes.
+    """
     path = folder / "model_index.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
@@ -255,7 +241,7 @@ def _load(name: str, folder: Path, stamp: int, choice: DeviceChoice) -> Model:
     from .pipeline import SDSegPipeline
 
     card = Card.read(folder)
-    _check_index(folder)
+    check_index(folder)
     logging.disable_progress_bar()
     try:
         pipeline = SDSegPipeline.from_pretrained(

@@ -66,13 +66,12 @@ def test_axes_are_offered_for_stacks_only(state):
     assert state.intention() == "A single plane of 64 × 64, in colour."
 
 
-def test_objects_are_told_apart_only_by_models_that_can(state):
-    assert not state.instances  # as `segment` does unless told
+def test_objects_are_told_apart_on_request(state):
+    assert "instances" not in state.settings()  # as `segment` does unless told
     state.separate = True
-    assert state.instances
+    assert state.settings()["instances"] is True
     state.card = ORGANS
-    assert not state.instances
-    assert state.separate  # remembered for the next model
+    assert state.settings()["instances"] is True
 
 
 def test_a_run_from_press_to_end(state):
@@ -130,6 +129,7 @@ def test_ends_that_are_no_success(state):
 class Plane:
     def __init__(self, index):
         self.index, self.labels = index, np.full((4, 4), 7, np.uint32)
+        self.probability, self.stability = np.ones((2, 4, 4), np.float32), None
 
 
 def request():
@@ -140,7 +140,7 @@ def standin(monkeypatch, planes):
     """Put a generator in the engine's place."""
     ready = work.Ready(NUCLEI, np.dtype(np.uint32), "here")
     ready.go.set()
-    monkeypatch.setattr(work, "_open", lambda _: (ready, planes))
+    monkeypatch.setattr(work, "_open", lambda _, count: (ready, planes))
 
 
 def test_updates_come_in_order(monkeypatch):

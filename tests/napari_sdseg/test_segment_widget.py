@@ -11,6 +11,7 @@ import pytest
 
 import napari_sdseg
 from napari_sdseg.layers import METADATA_KEY, is_ours
+from napari_sdseg.widgets import _remembered
 from napari_sdseg.widgets import _segment_work as work
 from napari_sdseg.widgets._segment_state import Phase
 from sdseg import Card
@@ -25,6 +26,7 @@ LEFT = qtcore.Qt.MouseButton.LeftButton
 @pytest.fixture
 def viewer(make_napari_viewer, random_models, monkeypatch):
     monkeypatch.setenv("SDSEG_MODELS", str(random_models))
+    monkeypatch.setattr(_remembered, "_page", lambda: None)  # a test's choices are no other test's
     return make_napari_viewer()
 
 
@@ -51,11 +53,12 @@ def slow(monkeypatch):
                 if number == engine.fails_at:
                     raise engine.error
                 labels = np.full(plan.plane_shape, number + 1, np.uint32)
-                yield SimpleNamespace(index=index, labels=labels)
+                chance = np.ones((2, *plan.plane_shape), np.float32)
+                yield SimpleNamespace(index=index, labels=labels, probability=chance, stability=None)
         finally:
             engine.closed = True
 
-    def start(request):
+    def start(request, count):
         return work.Ready(card, np.dtype(np.uint32), "A stand-in."), planes(request.plan)
 
     monkeypatch.setattr(work, "_open", start)
@@ -127,7 +130,6 @@ def test_classes_axis_and_a_new_layer_each_time(viewer, panel, qtbot):
     data = noise(40, 5, 48)
     viewer.add_image(data, name="scan", axis_labels=("a", "b", "c"))
     panel.model_box.value = "organs"
-    assert not panel.objects_box.enabled
     assert [name for name, _ in panel.state.axis_choices()][2] == "b  (5 planes)"
     for axis in (1, 0):
         panel.axis_box.value = axis
@@ -200,7 +202,7 @@ def test_a_second_press_while_running_does_nothing(viewer, panel, qtbot, slow):
     viewer.add_image(noise(30, 16, 16))
     press(qtbot, panel.segment_button)
     press(qtbot, panel.segment_button)
-    assert not panel.run.start(viewer.layers[0], "dots")
+    assert not panel.run.start(viewer.layers[0])
     qtbot.waitUntil(lambda: not panel.state.busy, timeout=20_000)
     assert len(viewer.layers) == 2
 
@@ -328,6 +330,7 @@ def test_closing_the_viewer_stops_the_run(
     make_napari_viewer, qtbot, slow, random_models, monkeypatch, how
 ):
     monkeypatch.setenv("SDSEG_MODELS", str(random_models))
+    monkeypatch.setattr(_remembered, "_page", lambda: None)
     viewer = make_napari_viewer()
     _, panel = viewer.window.add_plugin_dock_widget("napari-sdseg", "Segment")
     viewer.add_image(noise(500, 16, 16))

@@ -160,6 +160,7 @@ def on(client, source, model, work, **options):
     return labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instances", [False, True])
 @pytest.mark.parametrize("kind", ["numpy", "file", "dask"])
 def test_two_workers_give_the_labels_of_none(client, model, volumes, tmp_path, kind, instances):
@@ -177,6 +178,7 @@ def test_two_workers_give_the_labels_of_none(client, model, volumes, tmp_path, k
             assert np.array_equal(got, wanted), (chosen, slab)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["tif", "zarr"])
 def test_workers_open_files_themselves(client, model, volumes, tmp_path, suffix):
     path, image = tmp_path / f"volume.{suffix}", volumes[0]
@@ -190,6 +192,7 @@ def test_workers_open_files_themselves(client, model, volumes, tmp_path, suffix)
     assert np.array_equal(got, wanted)
 
 
+@pytest.mark.slow
 def test_workers_take_any_plan(client, organs, volumes):
     colours = np.stack([volumes[0]] * 3, axis=1)
     cases = [(volumes[0, 0], {}), (volumes[0], {"axis": 2}), (colours, {"channel_axis": 1})]
@@ -199,6 +202,7 @@ def test_workers_take_any_plan(client, organs, volumes):
         assert np.array_equal(on(client, image, organs, work), wanted)
 
 
+@pytest.mark.slow
 def test_lazy_arrays_run_on_workers_too(client, model, volumes):
     """A worker's own setting is one thread; sums of floats come out as with this process's."""
     homeless = dataclasses.replace(model, path=None)
@@ -231,6 +235,7 @@ def test_a_killed_worker_changes_nothing(client, model, volumes, homeless):
     assert len(after & set(before.values())) == 1
 
 
+@pytest.mark.slow
 def test_closing_cancels_what_is_under_way(client, model, volumes):
     image = np.concatenate([volumes] * 4, axis=1)
     work = plan(image.shape, image.dtype, model.card, axis=1)
@@ -251,6 +256,7 @@ def _broken(block, block_info=None):
     return block
 
 
+@pytest.mark.slow
 def test_what_went_wrong_on_a_worker_is_said(client, model, volumes, tmp_path):
     image = volumes[0]
     work = plan(image.shape, image.dtype, model.card, axis=0)
@@ -266,6 +272,7 @@ def test_what_went_wrong_on_a_worker_is_said(client, model, volumes, tmp_path):
         next(segment_slabs(tmp_path / "no.tif", model, work, client))
 
 
+@pytest.mark.slow
 def test_bad_arguments_of_slabs(client, model, volumes):
     work = plan(volumes.shape, volumes.dtype, model.card, axis=1)
     with pytest.raises(InputError, match="slab"):
@@ -274,6 +281,7 @@ def test_bad_arguments_of_slabs(client, model, volumes):
         segment_slabs("gone.tif", model, work, client)
 
 
+@pytest.mark.slow
 def test_a_running_scheduler_is_used(client, model, volumes):
     work = plan(volumes.shape, volumes.dtype, model.card, axis=1)
     wanted = in_one_go(volumes, model, work, instances=False)

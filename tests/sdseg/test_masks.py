@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ PLANES = hnp.arrays(
     st.tuples(st.integers(1, 24), st.integers(1, 24)),
     elements=st.integers(0, 3),
 )
+CONDITIONED = Card("c", classes=tuple(ClassInfo(n) for n in "abc"), coding="conditioned")
 MULTI = Card("m", classes=tuple(ClassInfo(n) for n in "abc"), coding="multiclass")
 
 
@@ -26,6 +29,32 @@ def test_class_ids_come_back(labels):
     assert drawn.shape == (3, *labels.shape)
     assert set(np.unique(drawn)) <= {-1.0, 1.0}
     assert np.array_equal(masks.decode((drawn + 1) / 2, MULTI), labels)
+
+
+@given(PLANES)
+@settings(deadline=None, max_examples=60)
+def test_class_conditioned_ids_come_back(labels):
+    drawn = masks.encode(labels, CONDITIONED)
+    assert drawn.shape == (masks.channel_count(CONDITIONED), *labels.shape)
+    assert np.array_equal(masks.decode((drawn + 1) / 2, CONDITIONED), labels)
+    there = masks.present(labels, CONDITIONED)
+    assert set(there) == set(np.unique(labels))
+    for number in there:
+        one = masks.encode_class(labels, int(number))
+        assert one.shape == (masks.autoencoder_channels(CONDITIONED), *labels.shape)
+        assert np.array_equal(one[0] > 0, labels == number if number else labels > 0)
+
+
+def test_class_conditioned_takes_the_most_probable_of_all():
+    """Four classes that are even but for one lie far below one half, and it is drawn."""
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(4, 30, 30)).astype(np.float32)
+    every = np.exp(scores) / np.exp(scores).sum(0)
+    assert np.array_equal(masks.decode(every[1:], CONDITIONED), scores.argmax(0))
+    cautious = dataclasses.replace(CONDITIONED, threshold=0.9)
+    bold = dataclasses.replace(CONDITIONED, threshold=0.1)
+    counts = [np.count_nonzero(masks.decode(every[1:], c)) for c in (cautious, CONDITIONED, bold)]
+    assert counts[0] < counts[1] < counts[2]
 
 
 @given(PLANES)

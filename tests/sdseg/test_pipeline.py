@@ -5,10 +5,14 @@ import pytest
 import torch
 
 from blob_models import SIZES
-from sdseg import load_model
-from sdseg.errors import InputError
+from sdseg import Card, load_model, masks
+from sdseg.card import ClassInfo
+from sdseg.devices import choose
+from sdseg.errors import InputError, ModelFormatError
 from sdseg.models import Preset, build
 from sdseg.pipeline import SDSegPipeline, clean_latent, make_scheduler, plane_noise
+from sdseg.stack import segment_planes
+from sdseg.store import Model
 from sdseg.training.losses import latent_losses
 
 
@@ -60,7 +64,7 @@ def test_noise_and_latent_losses_differ_by_the_schedules_weight():
     """L_latent = sqrt((1 - a) / a) L_noise, a sample at a time."""
     generator = torch.Generator().manual_seed(0)
     clean, noise, said = (torch.randn(3, 2, 8, 8, generator=generator) for _ in range(3))
-    a = make_scheduler().alphas_cumprod[[250, 500, 999]]
+    a = make_scheduler().alphas_cumprod[[250, 500, 999]].float()
     root, rest = a.sqrt().reshape(-1, 1, 1, 1), (1 - a).sqrt().reshape(-1, 1, 1, 1)
     estimate = clean_latent(said, root * clean + rest * noise, a, "epsilon")
     noise_loss, latent_loss = latent_losses(clean, estimate, a)
@@ -168,6 +172,116 @@ def test_an_autoencoder_of_photographs_sees_a_mask_three_times_over():
 def test_bad_input_is_refused_at_the_door(images, options, said):
     with pytest.raises(InputError, match=said):
         pipeline()(images, **options)
+
+
+def conditioned(classes: int = 3, mask_channels: int | None = None) -> SDSegPipeline:
+    """A denoiser told which class to draw, background among them; its masks vary with the class."""
+    torch.manual_seed(1)
+    sizes = Preset(**SIZES, mask_channels=mask_channels)
+    parts = build(sizes, mask_channels=1, num_class_embeds=classes, size=64)
+    parts[2].class_embedding.weight.data *= 5
+    return SDSegPipeline(*(p.eval() for p in parts), make_scheduler(), mask_channels=1)
+
+
+@pytest.mark.parametrize("mask_channels", [None, 3])
+def test_every_class_is_drawn_the_published_way(mask_channels):
+    """One call a class, the same noise, class 0 negated, mean over copies, no clamp, softmax."""
+    pipe = conditioned(4, mask_channels)
+    noise = torch.randn(3, 1, 4, 16, 16, generator=torch.Generator().manual_seed(5))
+    out = pipe(IMAGES, noise=noise)
+    scores = []
+    with torch.inference_mode():
+        both = torch.cat([noise[:, 0], pipe.vision_encoder(IMAGES)], dim=1)
+        for number in range(4):
+            eps = pipe.unet(both, 999, class_labels=torch.full((3,), number)).sample
+            latent = noise[:, 0] * 38.67191 - 38.65898 * eps
+            drawn = pipe.vae.decode(latent / pipe.vae.config.scaling_factor).sample
+            scores.append(drawn.mean(dim=1) * (-1 if number == 0 else 1))
+            torch.testing.assert_close(out.latent[:, number], latent, rtol=1e-4, atol=5e-3)
+    wanted = torch.stack(scores, 1)
+    assert wanted.abs().max() > 1  # or a clamp would not be seen
+    assert out.probability.shape == (3, 3, 64, 64)
+    torch.testing.assert_close(out.probability, wanted.softmax(1)[:, 1:], atol=1e-3, rtol=1e-3)
+    card = Card("c", classes=tuple(ClassInfo(n) for n in "abc"), coding="conditioned")
+    labels = np.stack([masks.decode(p, card) for p in out.probability.numpy()])
+    assert (labels == wanted.argmax(1).numpy()).mean() > 0.999
+    assert len(np.unique(labels)) > 2
+
+
+def test_classes_can_go_through_one_at_a_time():
+    pipe = conditioned(3)
+    whole, parts = pipe(IMAGES, samples=2), pipe(IMAGES, samples=2, at_once=2)
+    torch.testing.assert_close(whole.probability, parts.probability, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(whole.stability, parts.stability, atol=1e-4, rtol=1e-2)
+    assert whole.probability.sum(1).max() <= 1 + 1e-6
+
+
+def test_one_class_can_be_asked_for():
+    pipe = conditioned(3)
+    ids = torch.tensor([0, 2, 1])
+    out = pipe(IMAGES, class_labels=ids)
+    assert out.probability.shape == (3, 1, 64, 64)
+    every = pipe(IMAGES)
+    for i, number in enumerate(ids.tolist()):
+        torch.testing.assert_close(out.latent[i], every.latent[i, number], rtol=1e-4, atol=5e-3)
+    for wrong in (torch.tensor([0, 1]), torch.tensor([0, 1, 3]), torch.tensor([0.0, 1.0, 2.0])):
+        with pytest.raises(InputError, match="class_labels: need 3 integers from 0 to 2"):
+            pipe(IMAGES, class_labels=wrong)
+    with pytest.raises(InputError, match="knows no classes"):
+        pipeline()(IMAGES, class_labels=ids)
+
+
+def test_copies_are_clamped_before_they_are_averaged():
+    parts = build(Preset(**SIZES, mask_channels=3), size=64)
+    pipe = SDSegPipeline(*(p.eval() for p in parts), make_scheduler(), mask_channels=1)
+    pipe.vae.config.scaling_factor, drawn = 1.0, torch.tensor([-3.0, 1.0, 0.5]).reshape(1, 3, 1, 1)
+    pipe.vae.decode = lambda z: type("Out", (), {"sample": drawn.expand(len(z), 3, 64, 64)})
+    assert pipe(IMAGES[:1]).probability.unique().tolist() == pytest.approx([(0 + 1 + 0.75) / 3])
+
+
+def test_masks_that_an_autoencoder_has_no_room_for_are_refused():
+    parts = build(Preset(**SIZES, mask_channels=3), size=64)
+    with pytest.raises(ModelFormatError, match=r"do not hold masks of 2.*'conditioned'"):
+        SDSegPipeline(*parts, make_scheduler(), mask_channels=2)
+
+
+@pytest.fixture
+def organs():
+    infos = (ClassInfo("a"), ClassInfo("b"))
+    card = Card("organs", classes=infos, coding="conditioned", size=64, overlap=16)
+    return Model("organs", card, conditioned(3), choose("cpu", "float32"))
+
+
+def test_the_engine_takes_class_conditioned_models_like_any_other(organs):
+    stack = np.random.default_rng(0).integers(0, 4000, (2, 70, 90)).astype(np.uint16)
+    planes = list(segment_planes(stack, organs, axis=0))
+    for plane in planes:
+        assert plane.probability.shape == (2, 70, 90)
+        assert plane.probability.sum(0).max() <= 1 + 1e-5
+        assert np.array_equal(plane.labels, masks.decode(plane.probability, organs.card))
+    alone = next(iter(segment_planes(stack, organs, axis=0, planes=[1])))
+    assert np.array_equal(alone.labels, planes[1].labels)
+    objects = list(segment_planes(stack, organs, axis=0, instances=True))
+    assert objects[0].labels.dtype == np.uint32
+    assert np.array_equal(objects[0].labels > 0, planes[0].labels > 0) or objects[0].labels.max() > 0
+
+
+def test_memory_that_runs_out_halves_the_classes_at_once(organs, monkeypatch):
+    stack = np.random.default_rng(0).integers(0, 4000, (1, 64, 64)).astype(np.uint16)
+    wanted = next(iter(segment_planes(stack, organs, axis=0))).labels
+    whole, asked = organs.pipeline.unet.forward, []
+
+    def small(both, *arguments, **options):
+        asked.append(len(both))
+        if len(both) > 1:
+            raise torch.OutOfMemoryError("too much")
+        return whole(both, *arguments, **options)
+
+    monkeypatch.setattr(organs.pipeline.unet, "forward", small)
+    with pytest.warns(UserWarning, match="classes at once"):
+        found = next(iter(segment_planes(stack, organs, axis=0))).labels
+    assert asked == [3, 2, 1, 1, 1]
+    assert (found == wanted).mean() > 0.999
 
 
 def test_trained_model_needs_one_step_and_one_sample(trained, blob_data):

@@ -59,9 +59,7 @@ def test_without_a_pixel_size_planes_come_to_square_pixels_and_lose_nothing(y, x
 
 
 def test_a_wrong_unit_is_noticed():
-    with pytest.raises(
-        InputError, match=r"0\.25 x 0\.25 mm would have to be resized"
-    ):
+    with pytest.raises(InputError, match=r"0\.25 x 0\.25 mm would have to be resized"):
         zoom(CELLS, (0.25, 0.25), "mm")
 
 

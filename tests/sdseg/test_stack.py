@@ -266,3 +266,20 @@ def test_progress_is_told_and_may_end_the_work(stack, model):
         kept.extend(plane.number for plane in segment_planes(stack, model, progress=stop))
     assert kept
     assert kept == list(range(len(kept)))
+
+
+def test_labels_of_kept_probabilities_are_those_of_the_run(stack, model):
+    from sdseg.predict import Prediction
+    from sdseg.stack import label_planes
+
+    work = plan(stack.shape, stack.dtype, model.card)
+    for threshold in (None, 0.3):
+        done = list(segment_planes(stack, model, work, instances=True, threshold=threshold))
+        kept = [Prediction(p.number, p.index, p.probability, None) for p in done]
+        again = list(label_planes(kept, model.card, work, instances=True, threshold=threshold))
+        for a, b in zip(done, again, strict=True):
+            assert np.array_equal(a.labels, b.labels)
+    low, high = (sum((p.labels > 0).sum() for p in run(stack, model, threshold=t)) for t in (0.2, 0.8))
+    assert low > high
+    with pytest.raises(InputError, match="threshold: need a probability from 0 to 1, got 5"):
+        run(stack, model, threshold=5)

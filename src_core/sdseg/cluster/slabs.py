@@ -11,7 +11,7 @@ import torch
 
 from .. import masks
 from ..linking import match
-from ..stack import label_dtype, segment_planes
+from ..stack import label_dtype, segment_planes, with_threshold
 from ..store import load_model
 
 if TYPE_CHECKING:
@@ -150,11 +150,12 @@ def segment_slab(
     kept: list[npt.NDArray[np.float32] | None] = [None, None]
     faces: list[Face] = []
     if part.planes:
-        several = len(model.card.classes) > 1
+        card = with_threshold(model.card, options.get("threshold"))
+        several = len(card.classes) > 1
         for done in segment_planes(block, model, part, instances=instances, limits=limits, **options):
             labels[done.index] = done.labels
             if instances and done.number in (0, done.total - 1):
-                classes = Packed.of(masks.decode(done.probability, model.card)) if several else None
+                classes = Packed.of(masks.decode(done.probability, card)) if several else None
                 faces.append(Face(_position(part, done.index), Packed.of(done.labels), classes))
             if probabilities:
                 for i, values in enumerate((done.probability, done.stability)):

@@ -9,6 +9,7 @@ met with an empty class, so the file can be read, without Lightning, and nothing
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,13 @@ def _read_pickle(path: Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         except pickle.UnpicklingError as error:
-            raise _refusal(path, str(error).splitlines()[-1]) from error
+            asked = re.search(r"GLOBAL (\S+)", str(error))
+            why = f"it asks for {asked[1]}" if asked else "it holds what only a program could read"
+            raise _refusal(path, why) from error
         except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
             raise ModelFormatError(
                 f"checkpoint: {path} cannot be read; it is damaged, or no PyTorch checkpoint "
-                f"({str(error).splitlines()[0]})"
+                f"({type(error).__name__}: {error})"
             ) from error
 
 
@@ -113,4 +116,3 @@ def _refusal(path: Path, why: str) -> ModelFormatError:
         "source is to be trusted, save its weights alone there: "
         "torch.save({'state_dict': weights}, file), or as safetensors"
     )
-

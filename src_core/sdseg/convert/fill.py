@@ -78,7 +78,9 @@ def fill(
             values = values.reshape(h, 3, width // h, *place.shape[1:])[:, where.part]
             values = values.reshape(place.shape)
         filled[name] = values.to(torch.float32).contiguous()
-    network.load_state_dict(filled, assign=True)
+    # Weights to be trained are copied: those of a mapped file belong to the file.
+    virtual = any(place.is_meta for place in network.state_dict().values())
+    network.load_state_dict(filled, assign=virtual)
     return used
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -84,19 +84,18 @@ def convert(
     card = _card(Entries(Path(config)), settings, name, classes)
     tensors = read_tensors(checkpoint)
     scheduler = _scheduler(settings, tensors, checkpoint)
-    files = {"file": checkpoint, "against": config}
+    files: dict[str, Any] = {"file": checkpoint, "against": config}
     used = fill(settings.vae, tensors, source_of("vae", settings.vae), **files)
     used |= fill(
         settings.vision_encoder, tensors, source_of("vision_encoder", settings.vision_encoder), **files
     )
     if not raw and not any(key.startswith(_AVERAGED) for key in tensors):
         raise ModelFormatError(
-            f"checkpoint: {checkpoint} holds no averaged weights ({_AVERAGED}...); --raw takes the others"
+            f"checkpoint: {checkpoint} holds no averaged weights (no name starts with {_AVERAGED}); "
+            "raw=True, or --raw, takes the others"
         )
     which = "unet" if raw else "averaged unet"
-    used |= fill(
-        settings.unet, tensors, source_of(which, settings.unet), heads=settings.heads, **files
-    )
+    used |= fill(settings.unet, tensors, source_of(which, settings.unet), heads=settings.heads, **files)
     wanted = (_RAW if raw else _AVERAGED, _FIRST, _COND)
     aside = (f"{_AVERAGED}decay", f"{_AVERAGED}num_updates", f"{_FIRST}loss.")
     theirs = [k for k in tensors if k.startswith(wanted) and not k.startswith(aside)]
@@ -111,7 +110,7 @@ def convert(
     return Model(card.name, card, pipeline, choose("cpu", "float32"))
 
 
-def source_of(component: str, network: torch.nn.Module) -> Callable[[str], Source]:
+def source_of(component: str, network: Any) -> Callable[[str], Source]:
     """Return where each tensor of a network lies in an original SDSeg checkpoint.
 
     Parameters
@@ -145,9 +144,7 @@ def _behind(prefix: str, source: Source) -> Source:
     return Source(prefix + source.key, source.part)
 
 
-def _scheduler(
-    settings: Settings, tensors: dict[str, torch.Tensor], file: str | Path
-) -> DDIMScheduler:
+def _scheduler(settings: Settings, tensors: dict[str, torch.Tensor], file: str | Path) -> DDIMScheduler:
     """Return the yaml's schedule, which must be the one that the checkpoint holds."""
     scheduler = make_scheduler(
         settings.prediction_type,
@@ -157,7 +154,7 @@ def _scheduler(
     )
     ours, theirs = scheduler.alphas_cumprod, tensors.get("alphas_cumprod")
     if theirs is not None and (
-        theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, rtol=1e-3, atol=1e-7)
+        theirs.shape != ours.shape or not torch.allclose(theirs.double(), ours, rtol=1e-3, atol=1e-7)
     ):
         raise ModelFormatError(
             f"checkpoint: {file}: alphas_cumprod is another schedule than the yaml's timesteps "

@@ -60,7 +60,7 @@ class Entries:
     def counts(self, name: str) -> tuple[int, ...]:
         """Return an entry that must be a list of positive integers."""
         found = self.get(name)
-        if not isinstance(found, list) or not found or any(not isinstance(v, int) for v in found):
+        if not isinstance(found, list) or any(not isinstance(v, int) or v < 1 for v in found):
             raise self.wrong(name, "need a list of integers")
         return tuple(found)
 
@@ -169,7 +169,7 @@ def read_settings(path: str | Path) -> Settings:
 def _widths(e: Entries, width: str, factors: str) -> tuple[int, ...]:
     """Width a level; GroupNorm needs multiples of 32."""
     widths = tuple(e.count(width) * factor for factor in e.counts(factors))
-    if any(w % _GROUPS for w in widths):
+    if not widths or any(w % _GROUPS for w in widths):
         raise e.wrong(width, f"times {factors} it must give multiples of {_GROUPS}, got {widths}")
     return widths
 
@@ -191,6 +191,7 @@ def _encoder(e: Entries, at: str, embedded: int, *, vision: bool) -> tuple[Any, 
             norm_num_groups=_GROUPS,
             dropout=e.number(f"{at}.dropout", 0.0),
             mid_attention=True,
+            as_published=True,
         )
         return encoder, len(widths)
     if (latent, channels) != (embedded, e.count(f"{at}.out_ch")):
@@ -220,11 +221,12 @@ def _denoiser(e: Entries, classes: int | None, head_width: int | None) -> Denois
         raise e.wrong(f"{_UNET}.num_heads", f"it must divide the widths {widths}")
     down = ["AttnDownBlock2D" if a else "ResnetDownsampleBlock2D" for a in attended]
     up = ["AttnUpBlock2D" if a else "ResnetUpsampleBlock2D" for a in reversed(attended)]
-    return Denoiser(
+    unet: Denoiser = Denoiser(
         sample_size=e.count(f"{_UNET}.image_size"),
         in_channels=e.count(f"{_UNET}.in_channels"),
         out_channels=e.count(f"{_UNET}.out_channels"),
         num_heads=None if head_width else e.count(f"{_UNET}.num_heads"),
+        as_published=True,
         down_block_types=tuple(down),
         up_block_types=tuple(up),
         block_out_channels=widths,
@@ -238,3 +240,4 @@ def _denoiser(e: Entries, classes: int | None, head_width: int | None) -> Denois
         else "default",
         num_class_embeds=classes,
     )
+    return unet

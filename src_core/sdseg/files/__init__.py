@@ -6,6 +6,7 @@ that neither need fit into memory. What is written appears whole or not at all.
 """
 
 from ._find import images_in, is_image
+from ._omezarr import image_label, is_zarr, labels_in, levels
 from ._picture import LABEL_SUFFIXES, SUFFIXES, Picture, suffix_of
 from ._read import read
 from ._write import check_writable, write_labels, write_planes
@@ -15,8 +16,12 @@ __all__ = [
     "SUFFIXES",
     "Picture",
     "check_writable",
+    "image_label",
     "images_in",
     "is_image",
+    "is_zarr",
+    "labels_in",
+    "levels",
     "read",
     "suffix_of",
     "write_labels",

@@ -11,7 +11,7 @@ from ._picture import MILLIMETRES, ZARR, Picture
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["is_image", "is_zarr", "multiscale_of", "read"]
+__all__ = ["image_label", "is_image", "is_zarr", "labels_in", "levels", "multiscale_of", "read"]
 
 
 def is_zarr(path: Path) -> bool:
@@ -92,6 +92,37 @@ def read(path: Path, level: int) -> Picture:
         path=path,
         geometry={"axes": axes, "scale": scale, "translation": translation},
     )
+
+
+def levels(path: Path) -> int:
+    """Return how many levels `read` finds in a Zarr folder; 1 for an array."""
+    node = _ngff.node(path)
+    if node is None or node["kind"] == "array":
+        return 1
+    multiscale = multiscale_of(node)
+    return levels(_only_series(path, node)) if multiscale is None else len(multiscale["datasets"])
+
+
+def labels_in(path: Path) -> list[Path]:
+    """List the labels within an OME-Zarr image, in the order the image lists them."""
+    node = _ngff.node(path)
+    if node is not None and node["kind"] == "group" and multiscale_of(node) is None:
+        path = _only_series(path, node)
+    listing = _ngff.node(path / "labels")
+    if listing is None:
+        return []
+    attributes = listing["attributes"]
+    listed = attributes.get("ome", attributes).get("labels", ())
+    return [path / "labels" / str(n) for n in listed if is_image(path / "labels" / str(n))]
+
+
+def image_label(path: Path) -> dict[str, Any] | None:
+    """Return what a Zarr folder says of its numbers (colours, properties); None if not labels."""
+    node = _ngff.node(path)
+    if node is None:
+        return None
+    found = node["attributes"].get("ome", node["attributes"]).get("image-label")
+    return dict(found) if isinstance(found, dict) else None
 
 
 def _spacing(

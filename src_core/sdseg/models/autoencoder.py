@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["mask_autoencoder", "measure_scale"]
+__all__ = ["mask_autoencoder", "measure_scale", "repeated"]
 
 
 def mask_autoencoder(
@@ -44,6 +44,16 @@ def mask_autoencoder(
     )
 
 
+def repeated(vae: AutoencoderKL, masks: torch.Tensor) -> torch.Tensor:
+    """Return masks as often as the autoencoder has channels for them, in its precision.
+
+    One of photographs sees a mask three times over: (N, K, H, W) -> (N, copies * K, H, W).
+    """
+    copies = vae.config.in_channels // masks.shape[1]
+    seen: torch.Tensor = (masks.repeat(1, copies, 1, 1) if copies > 1 else masks).to(vae.dtype)
+    return seen
+
+
 @torch.no_grad()
 def measure_scale(vae: AutoencoderKL, masks: Iterable[torch.Tensor]) -> float:
     """Store one over the standard deviation of the mask latents as the config's ``scaling_factor``.
@@ -56,7 +66,7 @@ def measure_scale(vae: AutoencoderKL, masks: Iterable[torch.Tensor]) -> float:
     masks
         Batches (N, K, H, W) in [-1, 1].
     """
-    latents = [vae.encode(m.to(vae.device, vae.dtype)).latent_dist.mean.float() for m in masks]
+    latents = [vae.encode(repeated(vae, m.to(vae.device))).latent_dist.mean.float() for m in masks]
     factor = 1.0 / float(torch.cat(latents).std().clamp(min=1e-6))
     vae.register_to_config(scaling_factor=factor)
     return factor

@@ -10,7 +10,12 @@ from diffusers import ModelMixin, UNet2DModel  # noqa: F401
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import Attention
 
+from .published import denoiser_as_published
+
 __all__ = ["Denoiser"]
+
+#: What this class adds to the parameters of `UNet2DModel`.
+_OURS = ("num_heads", "as_published")
 
 
 class Denoiser(UNet2DModel):  # type: ignore[misc]
@@ -25,6 +30,9 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]
     ----------
     num_heads
         Attention heads in every attention layer. None leaves `UNet2DModel`'s rule as it is.
+    as_published
+        Work as the published implementation does, to the last bit (`sdseg.models.published`): for
+        networks converted from it.
     **kwargs
         As for `diffusers.UNet2DModel`. Input is ``[noisy mask latent, condition latent]`` on the
         channels, in this order.
@@ -37,6 +45,7 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]
         in_channels: int = 8,
         out_channels: int = 4,
         num_heads: int | None = None,
+        as_published: bool = False,
         center_input_sample: bool = False,
         time_embedding_type: str = "positional",
         time_embedding_dim: int | None = None,
@@ -64,7 +73,7 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]
         num_train_timesteps: int | None = None,
     ) -> None:
         arguments: dict[str, Any] = {
-            k: v for k, v in locals().items() if k not in ("self", "num_heads", "__class__")
+            k: v for k, v in locals().items() if k not in ("self", *_OURS, "__class__")
         }
         super().__init__(**arguments)
         if num_heads is not None:
@@ -72,3 +81,5 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]
                 if isinstance(module, Attention):
                     module.heads = num_heads
                     module.scale = (module.inner_dim // num_heads) ** -0.5
+        if as_published:
+            denoiser_as_published(self)

@@ -9,6 +9,8 @@ from diffusers.models.autoencoders.vae import Encoder
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
+from .published import encoder_as_published
+
 __all__ = ["VisionEncoder"]
 
 
@@ -34,6 +36,9 @@ class VisionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         argument, so it is kept in this class's config and set here.
     mid_attention
         Self-attention in the middle block (quadratic in the latent's pixels).
+    as_published
+        Work as the published implementation does, to the last bit (`sdseg.models.published`): for
+        networks converted from it.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -47,6 +52,7 @@ class VisionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         norm_num_groups: int = 32,
         dropout: float = 0.2,
         mid_attention: bool = True,
+        as_published: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = Encoder(
@@ -63,6 +69,8 @@ class VisionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for module in self.modules():
             if isinstance(module, ResnetBlock2D):
                 module.dropout.p = dropout
+        if as_published:
+            encoder_as_published(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, C, H/f, W/f)."""

@@ -29,11 +29,12 @@ class Augment:
         both = ("image", "labels")
         # The reach of a rotated, enlarged crop in the source image.
         self.reach = math.ceil(crop * (1 + s.scale) * (1 + math.sin(math.radians(s.rotate)) / 2))
+        blur, contrast = (0.1, s.blur), (1 / s.gamma, s.gamma)
         self._compose = m.Compose(
             [
-                m.RandFlipd(both, prob=0.5, spatial_axis=0),
-                m.RandFlipd(both, prob=0.5, spatial_axis=1),
-                m.RandRotate90d(both, prob=0.75, max_k=3),
+                m.RandFlipd(both, prob=s.flip_vertical, spatial_axis=0),
+                m.RandFlipd(both, prob=s.flip_horizontal, spatial_axis=1),
+                m.RandRotate90d(both, prob=s.quarter_turns, max_k=3),
                 m.RandAffined(
                     both,
                     prob=1.0,
@@ -44,8 +45,9 @@ class Augment:
                     mode=("bilinear", "nearest"),
                     padding_mode="reflection",
                 ),
-                m.RandGaussianSmoothd("image", prob=0.2, sigma_x=(0.1, s.blur), sigma_y=(0.1, s.blur)),
-                m.RandAdjustContrastd("image", prob=0.4, gamma=(1 / s.gamma, s.gamma)),
+                # What changes nothing is left at probability 0: MONAI would compute it all the same.
+                m.RandGaussianSmoothd("image", prob=0.2 * (s.blur > 0), sigma_x=blur, sigma_y=blur),
+                m.RandAdjustContrastd("image", prob=0.4 * (s.gamma > 1), gamma=contrast),
                 m.RandShiftIntensityd("image", prob=0.4, offsets=s.shift, channel_wise=True),
                 m.RandGaussianNoised("image", prob=0.3, std=s.noise, sample_std=True),
             ]

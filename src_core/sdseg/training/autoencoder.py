@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ..models.autoencoder import measure_scale
+from ..models.autoencoder import measure_scale, repeated
 from .losses import kl_to_normal, mask_loss
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class AutoencoderStage:
     def losses(
         self, network: nn.Module, batch: Batch, generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
-        masks, s = batch.masks, self.settings
+        masks, s = repeated(self.vae, batch.masks), self.settings
         n, _, height, width = masks.shape
         f = 2 ** (len(self.vae.config.block_out_channels) - 1)
         shape = (n, self.vae.config.latent_channels, height // f, width // f)
@@ -68,7 +68,7 @@ class AutoencoderStage:
         """Dice of masks given back, on fixed crops of the validation split."""
         scores = []
         for number in range(4):
-            masks = self.validation[number].masks.to(self.vae.device)
+            masks = repeated(self.vae, self.validation[number].masks.to(self.vae.device))
             drawn = self.vae.decode(self.vae.encode(masks).latent_dist.mean).sample.float()
             p, t = drawn[:, 0] > 0, masks[:, 0] > 0
             total = (p.sum(dim=(1, 2)) + t.sum(dim=(1, 2))).float()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..card import Card
-    from ..datasets import Pair
+    from ..datasets import Case
     from .recipe import Augmentation
 
 __all__ = ["Batch", "Batches", "Planes"]
@@ -29,15 +29,20 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Batch:
-    """Images (N, 3, S, S) and coded masks (N, K, S, S), float32 in [-1, 1]."""
+    """Images (N, 3, S, S) and coded masks (N, K, S, S), float32 in [-1, 1].
+
+    With the ``"conditioned"`` coding, masks are of one class each, and ``classes`` (N,) says which.
+    """
 
     images: torch.Tensor
     masks: torch.Tensor
+    classes: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """Move both; channels last, which convolutions are fastest in."""
+        """Move all; channels last, which convolutions are fastest in."""
         where: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
-        return Batch(self.images.to(**where), self.masks.to(**where))
+        classes = None if self.classes is None else self.classes.to(device)
+        return Batch(self.images.to(**where), self.masks.to(**where), classes)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Planes:
     Volumes are cut along their first axis, as files are read: z.
     """
 
-    def __init__(self, pairs: Sequence[Pair], card: Card) -> None:
+    def __init__(self, pairs: Sequence[Case], card: Card) -> None:
         self.card = card
         self.planes: list[_Plane] = []
         for pair in pairs:
@@ -118,13 +123,24 @@ class Batches:
 
     def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng([*self.seed, number])
-        images, coded = [], []
+        images, coded, classes = [], [], []
+        card = self.planes.card
         for index in rng.integers(len(self.planes), size=self.batch):
             image, labels = self.planes.crop(int(index), self._augment.reach, rng)
             image, labels = self._augment(image, labels, rng)
             images.append(image)
-            coded.append(masks.encode(labels, self.planes.card))
-        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(coded)))
+            if card.coding == "conditioned":
+                # One of the classes that are there, the background among them.
+                number = int(rng.choice(masks.present(labels, card)))
+                classes.append(number)
+                coded.append(masks.encode_class(labels, number))
+            else:
+                coded.append(masks.encode(labels, card))
+        return Batch(
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(np.stack(coded)),
+            torch.tensor(classes) if classes else None,
+        )
 
     def since(self, number: int) -> Iterator[Batch]:
         """Yield batches ``number``, ``number + 1``, ... for ever."""

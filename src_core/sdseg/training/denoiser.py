@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..pipeline import clean_latent
+from ..schedule import clean_latent, signal_and_noise
 from .losses import latent_losses, mask_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ..datasets import Pair
+    from ..datasets import Case
     from ..store import Model
     from .data import Batch
     from .recipe import StageRecipe
@@ -48,7 +48,7 @@ class DenoiserStage:
 
     name = "denoiser"
 
-    def __init__(self, model: Model, settings: StageRecipe, validation: Sequence[Pair]) -> None:
+    def __init__(self, model: Model, settings: StageRecipe, validation: Sequence[Case]) -> None:
         self.model, self.settings, self.validation = model, settings, validation
         self.pipeline = p = model.pipeline
         p.vae.requires_grad_(False).eval()
@@ -70,13 +70,13 @@ class DenoiserStage:
             clean = p.encode_masks(batch.masks)
         n = len(clean)
         t = self.timesteps(n, generator)
-        a = self.alphas[t].to(device)
-        root, rest = (v.sqrt().reshape(-1, 1, 1, 1) for v in (a, 1 - a))
+        a = self.alphas[t]
+        root, rest = (v.to(device) for v in signal_and_noise(a))
         noise = torch.randn(clean.shape, generator=generator).to(device)
         # Where the single step starts, inference has noise alone and no trace of the mask.
         trace = (t < len(self.alphas) - 1).to(clean).to(device).reshape(-1, 1, 1, 1)
         noisy = root * clean * trace + rest * noise
-        output = network(batch.images, noisy, t.to(device))
+        output = network(batch.images, noisy, t.to(device), batch.classes)
         estimate = clean_latent(output, noisy, a, p.scheduler.config.prediction_type)
         noise_loss, latent_loss = (v.mean() for v in latent_losses(clean, estimate, a))
         loss = s.noise_weight * noise_loss + s.latent_weight * latent_loss

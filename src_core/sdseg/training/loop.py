@@ -120,7 +120,7 @@ class Loop:
         folder.mkdir(parents=True, exist_ok=True)
         s = settings
         trained = [p for p in stage.network.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=s.learning_rate, weight_decay=s.weight_decay)
+        optimizer = torch.optim.AdamW(self._groups(), lr=s.learning_rate, weight_decay=s.weight_decay)
         scheduler = (
             torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
             if s.decay
@@ -137,6 +137,16 @@ class Loop:
         if resume and recover(folder / "state"):
             accelerator.load_state(str(folder / "state"))
             self.ema.to(accelerator.device)
+
+    def _groups(self) -> list[Any]:
+        """Return what is trained; the class embedding apart if it has a rate of its own."""
+        s = self.settings
+        named = [(n, p) for n, p in self.stage.network.named_parameters() if p.requires_grad]
+        embedding = [p for n, p in named if ".class_embedding." in n]
+        if not embedding or s.class_rate == 1:
+            return [p for _, p in named]
+        rest = [p for n, p in named if ".class_embedding." not in n]
+        return [{"params": rest}, {"params": embedding, "lr": s.learning_rate * s.class_rate}]
 
     def _rate(self, step: int) -> float:
         s = self.settings

@@ -36,8 +36,8 @@ def latent_losses(
         (N,) each.
     """
     latent = (clean - estimate).abs().mean(dim=(1, 2, 3))
-    a = alpha_bar.to(latent)
-    return latent * (a / (1 - a)).sqrt(), latent
+    a = alpha_bar.cpu().double()
+    return latent * (a / (1 - a)).sqrt().to(latent), latent
 
 
 def mask_loss(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

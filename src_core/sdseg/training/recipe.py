@@ -37,6 +37,8 @@ class Augmentation:
         Probability that a colour image is shown in grey.
     invert
         Probability that an image is shown as its negative.
+    flip_vertical, flip_horizontal, quarter_turns
+        Probability of each: rows in reverse, columns in reverse, one to three quarter turns.
     """
 
     scale: float = 0.3
@@ -47,6 +49,9 @@ class Augmentation:
     blur: float = 1.0
     grey: float = 0.0
     invert: float = 0.0
+    flip_vertical: float = 0.5
+    flip_horizontal: float = 0.5
+    quarter_turns: float = 0.75
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class StageRecipe:
         through the frozen decoder (0: not computed; the paper has none).
     mask_fraction
         Denoiser: of the batch, how much is decoded for it; decoding costs as much as denoising.
+    class_rate
+        Denoiser: learning rate of the class embedding, as a multiple (the paper's code: 100).
     last_step
         Denoiser: fraction of the batch trained at the last timestep, where the single step starts;
         the rest is uniform over all timesteps, as in the paper (0).
@@ -100,6 +107,7 @@ class StageRecipe:
     mask_weight: float = 0.0
     mask_fraction: float = 1.0
     last_step: float = 0.0
+    class_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if self.prediction_type not in ("epsilon", "sample", "v_prediction"):
@@ -124,21 +132,36 @@ class Recipe:
         The card of the model that comes out; scores are filled in by measuring.
     train_split, val_split
         Files of stems within the data folder. Models are chosen on ``val_split``.
+    dataset, scheme, partial
+        A published data set to train on (`sdseg.datasets.DATA_SETS`) instead of a folder of pairs, and
+        which of its splits (None: the one whose parts are kept apart). ``partial`` takes what is there
+        of it; else a missing file is an error.
     seed
         Of weights, data order, augmentation and noise.
     mixed_precision
         ``"auto"``, ``"no"``, ``"bf16"`` or ``"fp16"``, for the networks; losses are in float32.
     autoencoder_from
         A model folder whose mask autoencoder is used instead of training one.
+    init_autoencoder
+        An autoencoder of photographs that is used, frozen, instead of training one, as published; the
+        vision encoder starts from its encoder. A file or folder, see
+        `sdseg.training.initial.find_autoencoder`. The preset must have its sizes (``"paper"``).
+    init_denoiser
+        What the denoiser starts from, see `sdseg.training.initial.find_denoiser`.
     """
 
     preset: str | dict[str, Any]
     card: Card
     train_split: str = "train.txt"
     val_split: str = "val.txt"
+    dataset: str | None = None
+    scheme: str | None = None
+    partial: bool = False
     seed: int = 0
     mixed_precision: str = "auto"
     autoencoder_from: str | None = None
+    init_autoencoder: str | None = None
+    init_denoiser: str | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     autoencoder: StageRecipe = field(default_factory=StageRecipe)
     denoiser: StageRecipe = field(default_factory=StageRecipe)

@@ -12,19 +12,23 @@ from accelerate.utils import set_seed
 from diffusers import AutoencoderKL
 
 from .. import masks
-from ..datasets import pairs
+from ..atomic import atomic_folder, recover
+from ..datasets import cases, pairs
 from ..devices import DeviceChoice, choose, move
 from ..models import Preset, build
+from ..models.autoencoder import measure_scale
 from ..pipeline import SDSegPipeline, make_scheduler
 from ..store import Model, load_model
+from . import initial
 from .autoencoder import AutoencoderStage
 from .data import Batches, Planes
 from .denoiser import DenoiserStage
 from .loop import Loop, TrainUpdate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from ..datasets import Case
     from .recipe import Recipe
 
 __all__ = ["Trainer"]
@@ -38,7 +42,8 @@ class Trainer:
     recipe
         What to train and how.
     data
-        A folder with ``images/``, ``masks/`` and the recipe's split files.
+        A folder with ``images/``, ``masks/`` and the recipe's split files; or where the data set that
+        the recipe names was unpacked.
     out
         A folder for everything the run writes: ``recipe.json``, ``autoencoder/``, ``denoiser/``. The
         model is ``denoiser/best``.
@@ -58,8 +63,21 @@ class Trainer:
         self.recipe, self.data, self.out, self.resume = recipe, Path(data), Path(out), resume
         self.is_main = True
         # Both splits are read at the door: a missing file costs a second, not a training.
-        self._train_pairs = pairs(self.data, recipe.train_split)
-        self._val_pairs = pairs(self.data, recipe.val_split)
+        self._train_pairs = self._cases("train", recipe.train_split)
+        self._val_pairs = self._cases("val", recipe.val_split)
+        # So are weights to start from.
+        first, second = recipe.init_autoencoder, recipe.init_denoiser
+        self._init_autoencoder = None if first is None else initial.find_autoencoder(first)
+        self._init_denoiser = None if second is None else initial.find_denoiser(second)
+
+    def _cases(self, part: str, split: str) -> Sequence[Case]:
+        r = self.recipe
+        if r.dataset is None:
+            return pairs(self.data, split)
+        return cases(
+            r.dataset, self.data, part, scheme=r.scheme, side=r.card.size,
+            classes=len(r.card.classes), partial=r.partial,
+        )  # fmt: skip
 
     @property
     def best_path(self) -> Path:
@@ -83,23 +101,31 @@ class Trainer:
 
         vae, vision_encoder, unet = build(
             r.preset if isinstance(r.preset, str) else Preset(**r.preset),
-            mask_channels=masks.channel_count(r.card),
+            mask_channels=masks.autoencoder_channels(r.card),
+            num_class_embeds=masks.embedding_count(r.card),
             size=r.card.size,
         )
         # 1. the mask autoencoder
         if r.autoencoder_from:
             vae = load_model(r.autoencoder_from, device="cpu", precision="float32").pipeline.vae
         else:
-            yield from self._autoencoder(vae, train, accelerator)
+            if self._init_autoencoder is None:
+                yield from self._autoencoder(vae, train, accelerator)
+            else:
+                yield from self._given_autoencoder(vae, train)
             accelerator.wait_for_everyone()
             vae = AutoencoderKL.from_pretrained(
                 self.out / "autoencoder" / "best" / "vae", use_safetensors=True
             )
 
         # 2. the vision encoder and the denoiser
+        if self._init_autoencoder is not None:
+            initial.start_vision_encoder(vision_encoder, vae)
+        if self._init_denoiser is not None:
+            initial.start_denoiser(unet, vision_encoder, self._init_denoiser)
         scheduler = make_scheduler(r.denoiser.prediction_type)
         pipeline = SDSegPipeline(
-            vae, vision_encoder, unet, scheduler, mask_channels=masks.channel_count(r.card)
+            vae, vision_encoder, unet, scheduler, mask_channels=masks.autoencoder_channels(r.card)
         )
         for module in (vae, vision_encoder, unet):
             move(module, accelerator.device)
@@ -116,6 +142,19 @@ class Trainer:
             seed=r.seed, resume=self.resume,
         )  # fmt: skip
         yield from loop.run()
+
+    def _given_autoencoder(self, vae: AutoencoderKL, train: Planes) -> Iterator[TrainUpdate]:
+        """Take an autoencoder as it is; only the scale of its mask latents is measured."""
+        r, place = self.recipe, self.out / "autoencoder" / "best"
+        if not self.is_main or (self.resume and recover(place)):
+            return
+        assert self._init_autoencoder is not None
+        yield self._say(f"the autoencoder of {self._init_autoencoder}, frozen")
+        initial.start_autoencoder(vae, self._init_autoencoder)
+        batches = Batches(train, r.augmentation, r.denoiser.crop, r.denoiser.batch, (r.seed, 1, 0))
+        measure_scale(vae, (batches[i].masks for i in range(4)))
+        with atomic_folder(place) as fresh:
+            vae.save_pretrained(fresh / "vae", safe_serialization=True)
 
     def _autoencoder(
         self, vae: AutoencoderKL, train: Planes, accelerator: Accelerator

@@ -8,17 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from . import files
-from .errors import DataError
+from .. import files
+from ..errors import DataError
+from ..units import in_unit, known
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Pair", "pairs"]
+__all__ = ["Case", "Pair", "pairs"]
+
+
+class Case(Protocol):
+    """An image with its labels: what is trained on, and what is evaluated on."""
+
+    @property
+    def name(self) -> str:
+        """Return what the case is called."""
+
+    def read(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int | None]:
+        """Return image, labels and the axis of the image that holds colours (None: none)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,18 @@ class Pair:
         image, mask, channel_axis
             The mask has the image's shape less the channel axis.
         """
+        return self.load()[:3]
+
+    def load(
+        self,
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int | None, tuple[float, ...] | None]:
+        """Read both, and how large a pixel is.
+
+        Returns
+        -------
+        image, mask, channel_axis, spacing
+            The first three as `read` gives them; mm along each of the mask's axes, None: not known.
+        """
         picture, mask = files.read(self.image), np.asarray(files.read(self.mask).data)
         image, channel_axis = np.asarray(picture.data), picture.channel_axis
         if image.ndim == mask.ndim + 1 and channel_axis is None:
@@ -50,7 +74,11 @@ class Pair:
             )
         if not np.issubdtype(mask.dtype, np.integer):
             mask = mask.astype(np.int32)
-        return image, mask, channel_axis
+        millimetres = known(picture.unit)
+        spacing = None
+        if picture.spacing is not None and len(picture.spacing) == mask.ndim and millimetres:
+            spacing = tuple(in_unit(s, millimetres, "mm") for s in picture.spacing)
+        return image, mask, channel_axis, spacing
 
 
 def _positive(axis: int | None, ndim: int) -> int | None:
