@@ -62,7 +62,7 @@ class _HeadsTogether:
         bias = torch.stack([p.bias.reshape(heads, -1) for p in projections], dim=1)
         qkv = F.conv1d(attn.group_norm(x), weight.reshape(-1, c, 1), bias.reshape(-1))
         width = qkv.shape[1] // (3 * heads)
-        q, k, v = qkv.reshape(n * heads, 3 * width, -1).split(width, dim=1)
+        q, k, v = torch.split(qkv.reshape(n * heads, 3 * width, -1), width, dim=1)
         scale = 1 / math.sqrt(math.sqrt(width))
         weights = torch.einsum("bct,bcs->bts", q * scale, k * scale)
         weights = torch.softmax(weights.float(), dim=-1).type(weights.dtype)
