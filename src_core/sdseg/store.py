@@ -252,12 +252,26 @@ def _load(name: str, folder: Path, stamp: int, choice: DeviceChoice) -> Model:
     return Model(name if "/" not in name else card.name, card, _place(pipeline, choice), choice, folder)
 
 
+def _dtype(pipeline: SDSegPipeline, name: str, choice: DeviceChoice) -> torch.dtype:
+    """Return a network's precision.
+
+    A denoiser that predicts noise stays in float32 where the others are bfloat16: the single step
+    multiplies its rounding by 38.7, and bfloat16's eight bits would show in the mask.
+    """
+    import torch
+
+    noise = pipeline.scheduler.config.prediction_type == "epsilon"
+    if name == "unet" and noise and choice.dtype is torch.bfloat16:
+        return torch.float32
+    return choice.dtype
+
+
 def _place(pipeline: SDSegPipeline, choice: DeviceChoice) -> SDSegPipeline:
     from .devices import move
 
     pipeline.set_progress_bar_config(disable=True)
     for name in ("vae", "vision_encoder", "unet"):
         module = getattr(pipeline, name)
-        move(module, choice.device, choice.dtype)
+        move(module, choice.device, _dtype(pipeline, name, choice))
         module.eval().requires_grad_(False)
     return pipeline

@@ -158,3 +158,15 @@ def test_folders_appear_whole_or_not_at_all(tmp_path):
     (tmp_path / ".t.1234.new").mkdir()
     assert recover(target)
     assert [p.name for p in tmp_path.iterdir()] == ["t"]
+
+
+def test_a_denoiser_of_noise_keeps_float32(random_models, trained):
+    """Its rounding is multiplied by 38.7 in the single step; one of the clean latent's is not."""
+    import torch
+
+    noise = load_model(random_models / "dots", device="cpu", precision="bfloat16").pipeline
+    clean = load_model(trained / "denoiser" / "best", device="cpu", precision="bfloat16").pipeline
+    assert noise.scheduler.config.prediction_type == "epsilon"
+    assert (noise.unet.dtype, noise.vae.dtype) == (torch.float32, torch.bfloat16)
+    assert clean.scheduler.config.prediction_type == "sample"
+    assert (clean.unet.dtype, clean.vae.dtype) == (torch.bfloat16, torch.bfloat16)

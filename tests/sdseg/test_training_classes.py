@@ -55,7 +55,8 @@ def recipe(coding: str, **changes: object):
     return dataclasses.replace(plain, card=card)
 
 
-@pytest.mark.parametrize("coding", ["conditioned", pytest.param("multiclass", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("coding", ["conditioned", "multiclass"])
 def test_two_classes_are_told_apart_after_a_short_training(coding, disc_data, tmp_path):
     wanted = recipe(coding, steps=100, autoencoder_steps=70)
     losses = [u.loss for u in Trainer(wanted, disc_data, tmp_path).run() if u.stage == "denoiser"]
