@@ -114,6 +114,7 @@ class Run:
         import numpy as np
 
         from sdseg.errors import InputError
+        from sdseg.flow import behind
 
         shape = self.work.output_shape
         if out is None:
@@ -126,7 +127,8 @@ class Run:
         elif not np.can_cast(self.dtype, out.dtype, "safe"):
             raise InputError(f"out: dtype {out.dtype} cannot hold labels of {self.dtype}")
         extra: list[npt.NDArray[np.float32]] = []
-        for done in self.planes(data):
+        planes = self.planes(data)
+        for done in planes if isinstance(out, np.ndarray) else behind(planes):
             out[done.index] = done.labels
             if not keep:
                 continue
@@ -188,7 +190,7 @@ class Run:
         *,
         overwrite: bool = False,
     ) -> Path:
-        """Write planes of labels; the file appears whole or not at all.
+        """Write planes of labels beside the work on them; the file appears whole or not at all.
 
         Parameters
         ----------
@@ -196,11 +198,12 @@ class Run:
             The image file, whose geometry the labels take.
         """
         from sdseg import files
+        from sdseg.flow import behind
 
         classes = () if self.options["instances"] else self.model.card.classes
         return files.write_planes(
             path,
-            planes,
+            behind(planes),
             self.work.output_shape,
             self.dtype,
             like,

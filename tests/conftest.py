@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if problem:
             without = "pytest -m 'not gui' --continue-on-collection-errors"
             pytest.exit(f"{problem}\nOr leave those tests out: {without}", returncode=3)
+
+
+@pytest.fixture
+def same_threads() -> dict[str, str]:
+    """Return the environment of a process whose labels are to be this one's, to the last bit.
+
+    Sums of floats depend on the number of threads, and a dask cluster that was started here has
+    left one in the environment.
+    """
+    import torch
+
+    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 @pytest.fixture(scope="session")

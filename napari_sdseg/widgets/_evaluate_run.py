@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-from napari.qt.threading import GeneratorWorker, create_worker
 
 from ._evaluate_facts import naming
 from ._evaluate_layers import labels_array
 from ._evaluate_planes import show_plane, shown_position
 from ._evaluate_work import Failed, Finished, PlanesDone, Request, Update, compare
+from ._worker import make_worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,18 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["EvaluateRun"]
 
 log = logging.getLogger(__name__)
-
-
-class _Worker(GeneratorWorker):  # type: ignore[misc]
-    """A worker that stops by asking its generator; napari quits workers with its window."""
-
-    def __init__(self, func: Any, request: Request, stop: Event) -> None:
-        super().__init__(func, request, stop)
-        self._asked = stop
-
-    def quit(self) -> None:
-        """Ask the generator to end; it looks at every plane."""
-        self._asked.set()
 
 
 class EvaluateRun:
@@ -73,15 +59,7 @@ class EvaluateRun:
             scores.objects,
         )
         self._began = perf_counter()
-        # Errors come as updates (see `compare`); raised ones would go to napari twice.
-        self._worker = create_worker(
-            compare,
-            self._request,
-            Event(),
-            _start_thread=False,
-            _ignore_errors=True,
-            _worker_class=_Worker,
-        )
+        self._worker = make_worker(compare, self._request)
         self._worker.yielded.connect(self._receive)
         self._worker.start()
         return True

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import GeneratorWorker, create_worker
 from psygnal import Signal
 
 from ._models_work import Done, Failed, Job, Moved, Update, work
+from ._worker import make_worker
 
 if TYPE_CHECKING:
     from ._models_state import ModelsState
 
 __all__ = ["ModelsRun", "words"]
-
-
-class _Worker(GeneratorWorker):  # type: ignore[misc]
-    """A worker that stops by asking; napari quits workers when its window is closed."""
-
-    def __init__(self, func: Any, job: Job, stop: Event) -> None:
-        super().__init__(func, job, stop)
-        self._asked = stop
-
-    def quit(self) -> None:
-        """Ask the job to end; it is asked at every piece of a file."""
-        self._asked.set()
 
 
 class ModelsRun:
@@ -45,10 +32,7 @@ class ModelsRun:
         if not self.state.begin(job.doing):
             return False
         self._job, self._outcome = job, None
-        # Errors come as updates (see `work`); raised ones would go to napari twice.
-        self._worker = create_worker(
-            work, job, Event(), _start_thread=False, _ignore_errors=True, _worker_class=_Worker
-        )
+        self._worker = make_worker(work, job)
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._ended)
         self._worker.start()

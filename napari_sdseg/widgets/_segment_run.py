@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import GeneratorWorker, create_worker
 from psygnal import Signal
 
 from napari_sdseg.layers import (
@@ -23,6 +21,7 @@ from sdseg import scratch
 from ._kept import Kept
 from ._segment_state import Phase
 from ._segment_work import Counted, Failed, PlaneDone, Ready, Request, Update, forget_limits, work
+from ._worker import make_worker
 
 if TYPE_CHECKING:
     import napari
@@ -42,28 +41,9 @@ log = logging.getLogger(__name__)
 _REST, _LEAST_PAUSE = 10, 0.1
 
 
-class _Worker(GeneratorWorker):  # type: ignore[misc]
-    """A worker that stops by asking its generator, instead of dropping it.
-
-    superqt leaves an unfinished generator to the garbage collector, and the engine with it; napari
-    quits workers that way when its window is closed.
-    """
-
-    def __init__(self, func: Any, request: Request, stop: Event) -> None:
-        super().__init__(func, request, stop)
-        self._asked = stop
-
-    def quit(self) -> None:
-        """Ask the generator to end; it looks ten times a second."""
-        self._asked.set()
-
-
 def start_worker(request: Request, receive: Any, ended: Any) -> Any:
     """Start `work` in a thread; ``receive`` hears its updates, ``ended`` that it is over."""
-    # Errors come as updates (see `work`); raised ones would go to napari twice.
-    worker = create_worker(
-        work, request, Event(), _start_thread=False, _ignore_errors=True, _worker_class=_Worker
-    )
+    worker = make_worker(work, request)
     worker.yielded.connect(receive)
     worker.finished.connect(ended)
     worker.start()

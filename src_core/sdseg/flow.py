@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["ahead"]
+__all__ = ["ahead", "behind"]
+
+_END: Any = object()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,3 +48,33 @@ def ahead(
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def behind(items: Iterable[Item], *, depth: int = 2) -> Iterator[Item]:
+    """Yield items that one thread asks for, so that the caller's work on them goes on beside it.
+
+    Parameters
+    ----------
+    items
+        Asked for in the thread, always the same one.
+    depth
+        How many items may be waiting or in work.
+
+    Notes
+    -----
+    Closing the generator waits for the item in work, and closes ``items``.
+    """
+    source = iter(items)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="sdseg-behind")
+    pending: deque[Future[Item]] = deque()
+    try:
+        for _ in range(depth):
+            pending.append(pool.submit(next, source, _END))
+        while (item := pending.popleft().result()) is not _END:
+            pending.append(pool.submit(next, source, _END))
+            yield item
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()

@@ -16,9 +16,13 @@ from sdseg import files
 pytestmark = pytest.mark.slow
 
 
-def command(*arguments):
-    words = [sys.executable, "-m", "napari_sdseg.cli", "segment", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=200)
+@pytest.fixture
+def command(same_threads):
+    def run(*arguments):
+        words = [sys.executable, "-m", "napari_sdseg.cli", "segment", *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=200, env=same_threads)
+
+    return run
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def film(tmp_path):
     return path, image
 
 
-def test_processes_of_this_machine_give_the_same_labels(random_models, film, tmp_path):
+def test_processes_of_this_machine_give_the_same_labels(command, random_models, film, tmp_path):
     path, image = film
     dots = random_models / "dots"
     settings = ["--model", dots, "--instances", "--axis", 1]
@@ -40,7 +44,7 @@ def test_processes_of_this_machine_give_the_same_labels(random_models, film, tmp
     assert f"{wanted.max()} objects" in done.stdout
 
 
-def test_a_running_cluster_is_used(random_models, film, tmp_path):
+def test_a_running_cluster_is_used(command, random_models, film, tmp_path):
     distributed = pytest.importorskip("distributed")
     path, image = film
     organs = random_models / "organs"
@@ -54,7 +58,7 @@ def test_a_running_cluster_is_used(random_models, film, tmp_path):
     assert np.array_equal(labels.data, segment(image, organs, axis=1))
 
 
-def test_nobody_at_the_address_is_one_line(random_models, film):
+def test_nobody_at_the_address_is_one_line(command, random_models, film):
     done = command(film[0], "--model", random_models / "dots", "--scheduler", "tcp://127.0.0.1:9")
     assert done.returncode == 1
     assert re.search(r"error: scheduler: nobody answers at 'tcp://127\.0\.0\.1:9'", done.stderr)

@@ -139,17 +139,23 @@ def test_a_folder_needs_images_and_a_place(folder, dots, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_killed_at_any_moment_nothing_half_written_is_taken_for_finished(dots, tmp_path):
+def test_killed_at_any_moment_nothing_half_written_is_taken_for_finished(dots, tmp_path, same_threads):
     place, out = tmp_path / "in", tmp_path / "out"
     place.mkdir()
     stack = np.random.default_rng(0).integers(0, 4000, (30, 64, 64)).astype(np.uint16)
     for name in ("a.tif", "b.tif", "c.tif"):
         tifffile.imwrite(place / name, stack, photometric="minisblack")
-    wanted = segment(stack, dots)
-    words = [sys.executable, "-m", "napari_sdseg.cli", "segment", place, "--out", out, "--model", dots]
+    words = [sys.executable, "-m", "napari_sdseg.cli", "segment", place, "--model", dots, "--out"]
+    subprocess.run(
+        [*words, tmp_path / "undisturbed"], check=True, capture_output=True, env=same_threads
+    )
+    wanted = files.read(tmp_path / "undisturbed" / "a_labels.tif").data
+    words.append(out)
     killed = 0
     for attempt in range(12):
-        work = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        work = subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=same_threads
+        )
         started = time.monotonic()
         # later every time, and once there are results at moments in between
         while work.poll() is None and time.monotonic() - started < 2.0 + 0.7 * attempt:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sdseg.flow import ahead
+from sdseg.flow import ahead, behind
 
 
 def test_results_come_in_order():
@@ -70,3 +70,55 @@ def test_closing_ends_the_thread():
     assert next(planes) == 0
     planes.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("sdseg-ahead")]
+
+
+def test_items_are_asked_for_in_one_thread_beside_the_callers_work():
+    threads = set()
+
+    def items():
+        for i in range(10):
+            threads.add(threading.current_thread().name)
+            time.sleep(0.05)
+            yield i
+
+    started = time.perf_counter()
+    got = []
+    for i in behind(items()):
+        time.sleep(0.05)
+        got.append(i)
+    assert got == list(range(10))
+    assert time.perf_counter() - started < 0.85  # one after the other: 1.0
+    assert len(threads) == 1
+    assert threading.current_thread().name not in threads
+
+
+def test_only_so_many_items_wait_and_closing_closes_their_source():
+    asked, closed = [], []
+
+    def items():
+        try:
+            for i in range(100):
+                asked.append(i)
+                yield i
+        finally:
+            closed.append(True)
+
+    planes = behind(items(), depth=2)
+    assert next(planes) == 0
+    planes.close()
+    assert closed == [True]
+    assert len(asked) <= 4
+    assert not [t for t in threading.enumerate() if t.name.startswith("sdseg-behind")]
+
+
+def test_an_error_of_the_source_comes_after_what_was_good():
+    def items():
+        yield 1
+        yield 2
+        raise OSError("gone")
+
+    got = []
+    with pytest.raises(OSError, match="gone"):
+        got.extend(behind(items()))
+    assert got == [1, 2]
+    assert list(behind([])) == []
