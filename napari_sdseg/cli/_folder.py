@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._console import console, progress
-from ._job import beside
+from ._job import beside, found_text
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -110,7 +110,7 @@ def segment_folder(
     table = Table("image", "", "planes", "s", "found or failed", title=str(out))
     entries = [report.entries[image.name] for image in images]
     for entry in entries:
-        found = entry.get("error") or _shown(entry.get("found", {}))
+        found = entry.get("error") or found_text(entry.get("found", {}))
         table.add_row(
             entry["image"], entry["status"], str(entry.get("planes", "")),
             f"{entry['seconds']:.1f}" if "seconds" in entry else "", found,
@@ -136,12 +136,6 @@ def _finished(name: Any) -> Path | None:
         if path.exists():
             return path
     return None
-
-
-def _shown(found: dict[str, float]) -> str:
-    if "objects" in found:
-        return f"{found['objects']:.0f} objects"
-    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
 
 
 class _Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sdseg import Model
     from sdseg.axes import Index
 
-__all__ = ["Job", "Outcome", "Settings", "beside", "parse_planes"]
+__all__ = ["Job", "Outcome", "Settings", "beside", "found_text", "parse_planes"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ class Outcome:
     note: str = ""
     found: dict[str, float] = field(default_factory=dict)
 
-    def text(self) -> str:
-        """Return what was found, in words."""
-        if "objects" in self.found:
-            return f"{self.found['objects']:.0f} objects"
-        return ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.found.items())
+
+def found_text(found: Mapping[str, float]) -> str:
+    """Return what was found in an image, as `Outcome.found` has it, in words."""
+    if "objects" in found:
+        return f"{found['objects']:.0f} objects"
+    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ._console import console, progress
-from ._job import Job, Settings, beside
+from ._job import Job, Settings, beside, found_text
 
 __all__ = ["segment"]
 
@@ -122,7 +122,7 @@ def segment(
                 overwrite=overwrite,
                 say=say,
             )
-    console.print(f"{outcome.text()}  ->  {path}", highlight=False, soft_wrap=True)
+    console.print(f"{found_text(outcome.found)}  ->  {path}", highlight=False, soft_wrap=True)
 
 
 def _cluster(scheduler: str | None, workers: int | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..card import Card
     from ..store import Model
 
-__all__ = ["Block", "File", "Sender", "blocks", "part_of"]
+__all__ = ["Block", "File", "Sender", "blocks"]
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,6 @@ def blocks(work: StackPlan, length: int) -> Iterator[Block]:
             yield Block(volume, tuple(start), tuple(shape))
 
 
-def part_of(work: StackPlan, block: Block) -> StackPlan:
-    return replace(work.part(block.start, block.shape), volume=None)
-
-
 class Sender:
     """Slabs on their way to the workers."""
 
@@ -132,7 +128,7 @@ class Sender:
         return future
 
     def __call__(self, block: Block) -> Future[Any]:
-        part = part_of(self.work, block)
+        part = self.work.part(block.start, block.shape)
         rest = (self.model, self.how, part, self.limits, self.options)
         if isinstance(self.source, File):
             return self._submit(_segment, self.source, block.slices, *rest)

@@ -128,7 +128,6 @@ def _parts(
     if instances:  # a slab's objects are joined from plane to plane: it may not span volumes
         wanted |= {left[a]: 1 for a in work.looped[:-1]}
     image = image.rechunk(wanted)
-    label_dtype(model.card, instances)  # refuses what the model cannot do before there are tasks
     carried: Any = str(model.path)
     if model.path is None:
         carried = dask.delayed(model, name=f"sdseg-model-{uuid.uuid4().hex}", pure=False)

@@ -11,8 +11,7 @@ import numpy as np
 
 from ..errors import InputError, SDSegError
 from ..linking import numbering
-from ..stack import label_dtype
-from .dispatch import Block, File, Sender, blocks, part_of
+from .dispatch import Block, File, Sender, blocks
 from .slabs import How, Slab, faces_match
 
 if TYPE_CHECKING:
@@ -165,7 +164,6 @@ def segment_slabs(
     """
     if slab is not None and slab < 1:
         raise InputError(f"slab: need at least 1 plane, got {slab}")
-    label_dtype(model.card, instances)  # refuses what the model cannot do
     if isinstance(source, str | Path):
         source = File.of(source, reading or {})
     options = {k: v for k, v in options.items() if v is not None}
@@ -209,7 +207,7 @@ def _planes(
             labels = done.labels.open()
             if send.options["instances"]:
                 labels = names(block, done)[labels]
-            for _, within in part_of(work, block).indices():
+            for _, within in work.part(block.start, block.shape).indices():
                 yield next(order)[1], labels[within]
     finally:
         if client.status == "running":
