@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._finetune import finetune
     from .api import segment
 
 try:
@@ -17,7 +18,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["__version__", "segment"]
+__all__ = ["__version__", "finetune", "segment"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from .api import segment
 
         return segment
+    if name == "finetune":
+        from ._finetune import finetune
+
+        return finetune
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sdseg import Model
+    from sdseg import Card, Model
     from sdseg.axes import Index, StackPlan
     from sdseg.files import Picture
+    from sdseg.guide import Guidance
 
-__all__ = ["Progress", "Run", "Sizes", "Source", "check_target", "open_image"]
+__all__ = [
+    "Progress",
+    "Run",
+    "Sizes",
+    "Source",
+    "check_target",
+    "guidance",
+    "open_image",
+    "open_labels",
+]
 
 Progress = Callable[[int, int], object]
 Sizes = tuple[int, int | None]
@@ -78,6 +88,49 @@ def open_image(
             )
         image = np.asarray(image)
     return Source(image, channel_axis)
+
+
+def open_labels(labels: Any, *, name: str = "labels") -> Any:
+    """Find the array of painted labels in whatever the user holds: an array, a layer, a file."""
+    import numpy as np
+
+    from sdseg.errors import InputTypeError
+
+    if isinstance(labels, str | Path):
+        from sdseg import files
+
+        return files.read(labels).data
+    if hasattr(labels, "data_to_world") and hasattr(labels, "events"):
+        return labels.data[0] if getattr(labels, "multiscale", False) else labels.data
+    if hasattr(labels, "detach"):
+        return labels.detach().cpu().numpy()
+    if not (hasattr(labels, "shape") and hasattr(labels, "dtype")):
+        if not isinstance(labels, Sequence) or isinstance(labels, bytes):
+            raise InputTypeError(
+                f"{name}: need an array, a path or a napari Labels layer, got {type(labels).__name__}"
+            )
+        return np.asarray(labels)
+    return labels
+
+
+def guidance(
+    guide: Any,
+    data: Any,
+    work: StackPlan,
+    card: Card,
+    annotated: Sequence[Any] | None,
+    ignore_label: int | None,
+) -> Guidance:
+    """Check painted labels that are to guide the segmentation of an image; see `sdseg.guide`."""
+    from sdseg.errors import InputError
+    from sdseg.guide import Guidance
+    from sdseg.painted import painted
+
+    try:
+        found = painted(data, open_labels(guide), work, annotated=annotated, ignore_label=ignore_label)
+    except InputError as error:
+        raise InputError(f"guide: {error}") from error
+    return Guidance(found, card)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._run import Progress, Run, check_target, open_image
+from ._run import Progress, Run, check_target, guidance, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,9 @@ def segment(
     max_size: int | None = None,
     threshold: float | None = None,
     orthogonal: bool = False,
+    guide: Any = None,
+    annotated: Sequence[Any] | None = None,
+    ignore_label: int | None = None,
     samples: int = 1,
     seed: int = 0,
     batch_size: int | None = None,
@@ -76,6 +79,16 @@ def segment(
     orthogonal
         Average the probabilities of slicing the volume in its three directions; three times the
         work.
+    guide
+        Painted labels of the result's shape, an array or a Labels layer: painted planes are kept as
+        painted, and planes between or beyond them start from the painted shapes instead of from noise
+        alone, and are corrected by the image. Not for models of single objects.
+    annotated
+        With ``guide``: positions along ``axis`` of the planes that are painted completely. None: those
+        on which anything is painted.
+    ignore_label
+        With ``guide``: the label of pixels of which nothing is said, on planes that are painted in
+        part; the others are kept.
     samples
         Noise samples a plane. One is enough; more give a mean, and a stability map.
     seed
@@ -139,13 +152,18 @@ def segment(
     options: dict[str, Any] = {"instances": single, "samples": samples, "seed": seed}
     if threshold is not None:
         options["threshold"] = threshold
+    if guide is not None:
+        options["guide"] = guidance(guide, data, work, card, annotated, ignore_label)
+    elif annotated is not None or ignore_label is not None:
+        raise InputError("annotated, ignore_label: say what the guide means; give guide=labels as well")
     run = Run(loaded, work, {**options, "orthogonal": orthogonal, "batch_size": batch_size}, progress)
 
     if source.layer is None and out is None and _is_dask(data):
         from sdseg.cluster import lazy_labels, lazy_results
 
-        if orthogonal:
-            raise InputError("orthogonal: not for a dask array; pass numpy, or out= for the labels")
+        for name, given in (("orthogonal", orthogonal), ("guide", guide is not None)):
+            if given:
+                raise InputError(f"{name}: not for a dask array; pass numpy, or out= for the labels")
         options |= {"batch_size": batch_size}
         if return_probability:
             return lazy_results(data, loaded, work, **options)
@@ -169,7 +187,9 @@ def segment(
     if source.layer is not None and out is None:
         from .layers import to_labels_layer
 
-        settings = {**options, "orthogonal": orthogonal, "level": level, "placement": work.placement}
+        settings = {k: v for k, v in options.items() if k != "guide"}
+        settings |= {"guided": guide is not None}
+        settings = {**settings, "orthogonal": orthogonal, "level": level, "placement": work.placement}
         result = to_labels_layer(result, source.layer, loaded, work, settings, level=level)
     return (result, *found[1:]) if return_probability else result
 

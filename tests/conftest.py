@@ -6,10 +6,14 @@ import contextlib
 import importlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_sdseg import qt_check
+
+if TYPE_CHECKING:
+    from sdseg import Card
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -49,16 +53,10 @@ def same_threads() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
-@pytest.fixture(scope="session")
-def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of two models with random weights, small enough to run in a blink.
-
-    ``dots`` tells objects apart, ``organs`` draws two classes.
-    """
+def save_random(root: Path, card: Card, mask_channels: int, classes: int | None = None) -> Path:
+    """Save a model with random weights, small enough to run in a blink."""
     import torch
 
-    from sdseg import Card
-    from sdseg.card import ClassInfo
     from sdseg.devices import choose
     from sdseg.models.presets import Preset, build
     from sdseg.pipeline import SDSegPipeline, make_scheduler
@@ -79,22 +77,40 @@ def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         heads=4,
         mid_attention=False,
     )
-    cards = [
-        Card("dots", "Dots, for tests.", (ClassInfo("dot"),), "instances", size=32, overlap=8),
-        Card(
-            "organs",
-            "Two organs, for tests.",
-            (ClassInfo("liver", "#e69f00"), ClassInfo("bone", "#56b4e9")),
-            "multiclass",
-            size=32,
-            overlap=8,
-        ),
-    ]
+    torch.manual_seed(0)
+    vae, vision_encoder, unet = build(
+        sizes, mask_channels=mask_channels, size=card.size, num_class_embeds=classes
+    )
+    pipeline = SDSegPipeline(vae, vision_encoder, unet, make_scheduler(), mask_channels=mask_channels)
+    return Model(card.name, card, pipeline, choose("cpu", "float32")).save(root / card.name)
+
+
+@pytest.fixture(scope="session")
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of two models with random weights, small enough to run in a blink.
+
+    ``dots`` tells objects apart, ``organs`` draws two classes.
+    """
+    from sdseg import Card
+    from sdseg.card import ClassInfo
+
+    two = (ClassInfo("liver", "#e69f00"), ClassInfo("bone", "#56b4e9"))
     root = tmp_path_factory.mktemp("models")
-    for card in cards:
-        torch.manual_seed(0)
-        vae, vision_encoder, unet = build(sizes, mask_channels=2, size=card.size)
-        parts = {"vae": vae, "vision_encoder": vision_encoder, "unet": unet}
-        pipeline = SDSegPipeline(**parts, scheduler=make_scheduler(), mask_channels=2)
-        Model(card.name, card, pipeline, choose("cpu", "float32")).save(root / card.name)
+    dots = Card("dots", "Dots, for tests.", (ClassInfo("dot"),), "instances", size=32, overlap=8)
+    save_random(root, dots, 2)
+    organs = Card("organs", "Two organs, for tests.", two, "multiclass", size=32, overlap=8)
+    save_random(root, organs, 2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def random_starts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of two more: ``thing`` draws one class, ``told`` is told which of two."""
+    from sdseg import Card
+    from sdseg.card import ClassInfo
+
+    two = (ClassInfo("liver", "#e69f00"), ClassInfo("bone", "#56b4e9"))
+    root = tmp_path_factory.mktemp("starts")
+    save_random(root, Card("thing", "A thing.", size=32, overlap=8), 1)
+    save_random(root, Card("told", "One of two.", two, "conditioned", size=32, overlap=8), 1, 3)
     return root

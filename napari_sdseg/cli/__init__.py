@@ -17,6 +17,7 @@ from ._convert import convert
 from ._data import data
 from ._demo import demo
 from ._evaluate import evaluate
+from ._finetune import finetune
 from ._models import models
 from ._segment import segment
 from ._stability import stability
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment microscopy and CT/MR images with SDSeg, a diffusion model that needs one step.",
 )
-for command in (demo, segment, train, evaluate, stability, convert):
+for command in (demo, segment, finetune, train, evaluate, stability, convert):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")

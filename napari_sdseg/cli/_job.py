@@ -35,6 +35,8 @@ class Settings:
     orthogonal: bool = False
     samples: int = 1
     seed: int = 0
+    guide: str | None = None
+    annotated: str | None = None
 
     def told(self) -> dict[str, Any]:
         """Return plain values, for a report."""
@@ -94,7 +96,7 @@ class Job:
         say
             Told what was decided, before the work.
         """
-        from napari_sdseg._run import Run, check_target, open_image
+        from napari_sdseg._run import Run, check_target, guidance, open_image
         from sdseg.axes import plan
         from sdseg.errors import InputError
 
@@ -125,11 +127,18 @@ class Job:
             if not wanted.instances:
                 raise InputError("--min-size, --max-size: only objects have sizes; give --instances")
             sizes = (wanted.min_size, wanted.max_size)
-        options = {
+        options: dict[str, Any] = {
             "instances": wanted.instances, "samples": wanted.samples, "seed": wanted.seed,
             "orthogonal": wanted.orthogonal, "batch_size": self.batch_size,
             "threshold": wanted.threshold,
         }  # fmt: skip
+        if wanted.guide is not None:
+            if self.client is not None:
+                raise InputError("--guide: is not sent to a cluster; leave --scheduler, --workers out")
+            named = None if wanted.annotated is None else parse_planes(wanted.annotated)
+            if isinstance(named, slice):
+                named = list(range(work.output_shape[work.looped[-1]])[named])
+            options["guide"] = guidance(Path(wanted.guide), source.data, work, card, named, None)
         where = self.model.device_note
         if self.client is not None:
             where = f"Workers compute on {self.device or self.model.device}, {self.model.precision}."

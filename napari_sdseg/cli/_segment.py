@@ -53,6 +53,13 @@ def segment(
     orthogonal: Annotated[
         bool, typer.Option("--orthogonal", help="Average three slicing directions.")
     ] = False,
+    guide: Annotated[
+        Path | None,
+        typer.Option(help="Painted labels: their planes are kept, and the others start from them."),
+    ] = None,
+    annotated: Annotated[
+        str | None, typer.Option(help="Planes of the guide that are painted completely: 10,30,50.")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Noise samples a plane.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Squares at once on a GPU.")] = None,
@@ -89,7 +96,10 @@ def segment(
     settings = Settings(
         model, axis, channel_axis, planes, level, _numbers(spacing), placement, instances, min_size,
         max_size, threshold, orthogonal, samples, seed,
+        None if guide is None else str(guide), annotated,
     )  # fmt: skip
+    if many and guide is not None:
+        raise InputError("--guide: painted labels belong to one image; give that image alone")
     if not many and out is not None:  # said before the model is loaded
         files.check_writable(out)
     # A cluster may have what this machine has not: what is asked for is its workers' device then.

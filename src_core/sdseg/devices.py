@@ -9,7 +9,9 @@ import torch
 
 from .errors import InputError
 
-__all__ = ["DeviceChoice", "at_once", "available", "choose", "default_batch_size", "move"]
+__all__ = [
+    "DeviceChoice", "at_once", "available", "choose", "default_batch_size", "move", "training_format",
+]  # fmt: skip
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -104,13 +106,30 @@ def _name(device: torch.device) -> str:
     )
 
 
-def move(module: torch.nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> None:
-    """Move a network, channels last, which convolutions are fastest in.
+def training_format(device: torch.device) -> torch.memory_format:
+    """Return the memory format that training is fastest in.
+
+    On a CPU not channels last, as for inference: the backward pass of a GroupNorm over bfloat16 took
+    16 ms there and 0.5 ms in the plain format (5 x 16 x 192 x 160, two cores, torch 2.13), which
+    costs a decoder half its speed.
+    """
+    return torch.contiguous_format if device.type == "cpu" else torch.channels_last
+
+
+def move(
+    module: torch.nn.Module,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    *,
+    training: bool = False,
+) -> None:
+    """Move a network, channels last, which convolutions are fastest in; see `training_format`.
 
     By nn.Module's own method: diffusers' warns about modules to be kept in float32, and these have
     none.
     """
-    where: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
+    format = training_format(device) if training else torch.channels_last
+    where: dict[str, Any] = {"device": device, "memory_format": format}
     torch.nn.Module.to(module, dtype=dtype, **where)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .atomic import atomic_folder
-from .card import Card
+from .card import CARD_FILE, Card
 from .errors import InputError, ModelFormatError
 from .hub import download
 from .packing import in_folder, in_zip, to_folder, to_zip
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .packing import Part, Report
+    from .store import Model
 
 __all__ = [
     "add",
@@ -33,6 +34,7 @@ __all__ = [
     "delete",
     "empty_trash",
     "export",
+    "keep",
     "rename",
     "restore",
     "size_on_disk",
@@ -108,6 +110,24 @@ def add_checkpoint(
         model.write(fresh)
         report(0, 0)
         return _named(fresh, target)
+
+
+def keep(model: Model, name: str, *, overwrite: bool = False) -> ModelInfo:
+    """Save a model that is in memory, such as a fine-tuned one; it appears whole or not at all.
+
+    Parameters
+    ----------
+    name
+        What to call it from then on.
+    overwrite
+        Replace a model of the user's of that name.
+    """
+    target = user_folder() / name
+    if not (overwrite and (target / CARD_FILE).is_file()):
+        check_name(name)
+    card = dataclasses.replace(model.card, name=name)
+    dataclasses.replace(model, card=card).save(target)
+    return ModelInfo(name, target, "user", card)
 
 
 def _take(parts: list[Part], source: Path, name: str | None, report: Report) -> ModelInfo:

@@ -14,7 +14,7 @@ from .errors import InputError, ModelFormatError
 from .models import Denoiser, VisionEncoder
 from .models.autoencoder import repeated
 from .models.published import encoder_as_published
-from .schedule import clean_latent, in_double, make_scheduler, plane_noise
+from .schedule import clean_latent, in_double, make_scheduler, plane_noise, signal_and_noise
 
 __all__ = ["SDSegOutput", "SDSegPipeline", "clean_latent", "make_scheduler", "plane_noise"]
 
@@ -55,6 +55,9 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
     mask_channels
         Channels of one mask. An autoencoder with more (the published one sees a mask three times
         over) gets copies, and its output is averaged.
+    separate
+        Every mask channel goes through the autoencoder by itself, and its latent is a part of the
+        whole latent's channels: how a frozen autoencoder of one mask serves several classes.
 
     Notes
     -----
@@ -69,9 +72,10 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         unet: Denoiser,
         scheduler: DDIMScheduler,
         mask_channels: int = 1,
+        separate: bool = False,
     ) -> None:
         super().__init__()
-        if vae.config.in_channels % mask_channels:
+        if not separate and vae.config.in_channels % mask_channels:
             raise ModelFormatError(
                 f"the autoencoder's {vae.config.in_channels} channels do not hold masks of "
                 f"{mask_channels}: use the 'conditioned' coding, or an autoencoder of masks"
@@ -80,7 +84,7 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         if vision_encoder.config.as_published:  # diffusers' own class has no room in its config
             encoder_as_published(vae)
         self.register_modules(vae=vae, vision_encoder=vision_encoder, unet=unet, scheduler=scheduler)
-        self.register_to_config(mask_channels=mask_channels)
+        self.register_to_config(mask_channels=mask_channels, separate=separate)
 
     @property
     def factor(self) -> int:
@@ -101,14 +105,18 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
     @property
     def latent_channels(self) -> int:
         """Return C, the channels of a mask latent."""
-        return int(self.vae.config.latent_channels)
+        parts = self.config.mask_channels if self.config.separate else 1
+        return int(self.vae.config.latent_channels) * int(parts)
 
     def encode_masks(self, masks: torch.Tensor, *, sample: bool = False) -> torch.Tensor:
         """(N, K, H, W) masks in [-1, 1] -> (N, C, h, w) latents of about unit variance, float32."""
+        n = len(masks)
+        if self.config.separate:  # (N, K, H, W) -> (N * K, 1, H, W)
+            masks = masks.flatten(0, 1)[:, None]
         posterior = self.vae.encode(repeated(self.vae, masks)).latent_dist
         latent = posterior.sample() if sample else posterior.mean
         scaled: torch.Tensor = latent.float() * self.vae.config.scaling_factor
-        return scaled
+        return scaled.reshape(n, -1, *scaled.shape[2:])
 
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) latents -> (N, K, H, W) masks around [-1, 1], float32, not clamped."""
@@ -117,11 +125,17 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _copies(self, latents: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) latents -> (N, copies, K, H, W), all that the autoencoder draws, float32."""
+        n, channels = len(latents), self.config.mask_channels
         scaled = latents / self.vae.config.scaling_factor
-        drawn: torch.Tensor = self.vae.decode(
-            scaled.to(self.vae.dtype).contiguous(memory_format=torch.channels_last)
-        ).sample.float()
-        return drawn.reshape(len(drawn), -1, self.config.mask_channels, *drawn.shape[2:])
+        if self.config.separate:
+            scaled = scaled.reshape(n * channels, -1, *scaled.shape[2:])
+        scaled = scaled.to(self.vae.dtype)
+        if not torch.is_grad_enabled():  # training has its own format, `sdseg.devices`
+            scaled = scaled.contiguous(memory_format=torch.channels_last)
+        drawn: torch.Tensor = self.vae.decode(scaled).sample.float()
+        if self.config.separate:  # (N * K, copies, H, W)
+            return drawn.reshape(n, channels, -1, *drawn.shape[2:]).transpose(1, 2)
+        return drawn.reshape(n, -1, channels, *drawn.shape[2:])
 
     def check_inputs(
         self,
@@ -131,6 +145,8 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         steps: int,
         samples: int,
         class_labels: torch.Tensor | None = None,
+        guess: torch.Tensor | None = None,
+        start: torch.Tensor | None = None,
     ) -> None:
         """Refuse at the door what would fail, or be silently wrong, further in."""
         want = self.vision_encoder.config.in_channels
@@ -159,6 +175,22 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
                     f"class_labels: need {n} integers from 0 to {count - 1}, one an image, got "
                     f"{class_labels.tolist()}"
                 )
+        if (guess is None) != (start is None):
+            raise InputError("guess and start: a guess needs a timestep to start from; give both")
+        if guess is not None and start is not None:
+            count = self.class_count
+            channels = self.config.mask_channels if count is None else count - 1
+            if tuple(guess.shape) != (n, channels, *images.shape[2:]):
+                raise InputError(
+                    f"guess: need masks (N, K, H, W) = {(n, channels, *images.shape[2:])}, got "
+                    f"{tuple(guess.shape)}"
+                )
+            last = len(self.scheduler.alphas_cumprod) - 1
+            within = tuple(start.shape) == (n,) and not start.is_floating_point()
+            if not within or start.min() < 0 or start.max() > last:
+                raise InputError(f"start: need {n} timesteps from 0 to {last}, got {start.tolist()}")
+            if steps != 1 or class_labels is not None:
+                raise InputError("guess: goes with a single step, and with all classes at once")
 
     @torch.inference_mode()
     def __call__(
@@ -171,6 +203,8 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         seed: Sequence[int] | int = 0,
         noise: torch.Tensor | None = None,
         class_labels: torch.Tensor | None = None,
+        guess: torch.Tensor | None = None,
+        start: torch.Tensor | None = None,
         at_once: int | None = None,
     ) -> SDSegOutput:
         """Segment a batch of images.
@@ -193,6 +227,10 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
             (N,) class ids: a class-conditioned denoiser draws this class alone, K is 1 and the
             probability that of its mask. None: all its classes, K is one a class and background left
             out.
+        guess, start
+            Masks (N, K, H, W) in [-1, 1] to start from, and the timestep (N,) to which they are
+            noised: the image corrects them in one step. The higher the timestep, the less of the
+            guess is left; the last leaves nothing, which is to start from noise alone.
         at_once
             Classes that go through the networks together; None: all. Memory is the only difference.
 
@@ -201,7 +239,7 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         SDSegOutput
         """
         # 0. check
-        self.check_inputs(images, noise, seed, steps, samples, class_labels)
+        self.check_inputs(images, noise, seed, steps, samples, class_labels, guess, start)
         n, h, w = len(images), images.shape[2] // self.factor, images.shape[3] // self.factor
         device, dtype = self.unet.device, self.unet.dtype
 
@@ -218,20 +256,29 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
             )
         noise = noise.to(device, torch.float32)
 
+        guessed = None
+        if guess is not None:
+            guess = guess.to(device, torch.float32)
+            # One latent a mask: (N, C, h, w), or (N, classes, C, h, w) with the foreground first.
+            guessed = self.encode_masks(guess) if self.class_count is None else self._by_class(guess)
+
         # 3. denoise and decode, a sample at a time; mean and spread by Welford's recurrence
         count = self.class_count if class_labels is None else None
         mean = squares = torch.zeros((), device=device)
         for k in range(samples):
             if count is None:
                 latent = self.denoise(
-                    noise[:, k], condition, steps=steps, eta=eta, class_labels=class_labels
-                )
+                    self._noised(guessed, noise[:, k], start), condition, steps=steps, eta=eta,
+                    class_labels=class_labels, start=start,
+                )  # fmt: skip
                 # Copies are clamped before they are averaged, as published.
                 probability = ((self._copies(latent) + 1) / 2).clamp(0, 1).mean(dim=1)
             else:
+                every = noise[:, k, None].expand(-1, count, -1, -1, -1)
                 scores, latent = self._class_scores(
-                    noise[:, k], condition, steps=steps, eta=eta, at_once=at_once or count
-                )
+                    self._noised(guessed, every, start), condition, steps=steps, eta=eta,
+                    at_once=at_once or count, start=start,
+                )  # fmt: skip
                 probability = scores.softmax(dim=1)[:, 1:]
             delta = probability - mean
             mean = mean + delta / (k + 1)
@@ -241,6 +288,26 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         stability = None if samples == 1 else (squares / samples).clamp(min=0).sqrt()
         return SDSegOutput(probability=mean, stability=stability, latent=latent)
 
+    def _by_class(self, masks: torch.Tensor) -> torch.Tensor:
+        """Return latents of the masks of a class-conditioned model: (N, classes, C, h, w)."""
+        whole = masks.amax(dim=1, keepdim=True)  # what class 0 draws
+        every = torch.cat([whole, masks], dim=1)
+        latents = self.encode_masks(every.flatten(0, 1)[:, None])
+        return latents.reshape(len(masks), -1, *latents.shape[1:])
+
+    def _noised(
+        self, clean: torch.Tensor | None, noise: torch.Tensor, start: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Noise latents to their timesteps: (N, ..., C, h, w)."""
+        if clean is None or start is None:
+            return noise
+        alphas = self.scheduler.alphas_cumprod
+        at = (len(noise), *(1,) * (noise.ndim - 1))
+        root, rest = (v.to(noise.device).reshape(at) for v in signal_and_noise(alphas[start.cpu()]))
+        # As in training: the last timestep has no trace of a mask.
+        trace = (start < len(alphas) - 1).to(noise).reshape(at)
+        return root * clean * trace + torch.where(trace > 0, rest, torch.ones_like(rest)) * noise
+
     def _class_scores(
         self,
         noisy: torch.Tensor,
@@ -249,8 +316,9 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         steps: int,
         eta: float,
         at_once: int,
+        start: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw every class from the same noise.
+        """Draw every class: (N, classes, C, h, w), each from its own start.
 
         Returns
         -------
@@ -264,11 +332,12 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
             ids = torch.arange(first, min(first + at_once, count), device=noisy.device)
             # Image by image, class by class: (N * classes, C, h, w).
             latent = self.denoise(
-                noisy.repeat_interleave(len(ids), dim=0),
+                noisy[:, first : first + len(ids)].flatten(0, 1),
                 condition.repeat_interleave(len(ids), dim=0),
                 steps=steps,
                 eta=eta,
                 class_labels=ids.repeat(n),
+                start=None if start is None else start.repeat_interleave(len(ids)),
             )
             drawn = self.decode_latents(latent)[:, 0]
             scores.append(drawn.reshape(n, len(ids), *drawn.shape[1:]))
@@ -284,10 +353,19 @@ class SDSegPipeline(DiffusionPipeline):  # type: ignore[misc]
         steps: int = 1,
         eta: float = 0.0,
         class_labels: torch.Tensor | None = None,
+        start: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Run the reverse steps: (N, C, h, w) noise -> (N, C, h, w) clean latent, both float32."""
+        """Run the reverse steps: (N, C, h, w) noise -> (N, C, h, w) clean latent, both float32.
+
+        With ``start``, (N,) timesteps that the latents were noised to: the single step from there.
+        """
         kind = self.scheduler.config.prediction_type
         alphas = self.scheduler.alphas_cumprod
+        if start is not None:
+            both = torch.cat([noisy.to(condition.dtype), condition], dim=1)
+            both = both.contiguous(memory_format=torch.channels_last)
+            output = self.unet(both, start.to(both.device), class_labels=class_labels).sample
+            return clean_latent(output, noisy, alphas[start.cpu()], kind)
         self.scheduler.set_timesteps(steps)
         timesteps = self.scheduler.timesteps.tolist()
         latent = noisy

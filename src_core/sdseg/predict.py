@@ -18,6 +18,7 @@ from . import intensity, tiles
 from .devices import at_once, default_batch_size
 from .errors import InputError, OutOfMemoryError, SDSegError
 from .flow import ahead
+from .guide import Start
 from .pipeline import plane_noise
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
     from .axes import Index, StackPlan
     from .card import Card
+    from .guide import Guidance
     from .store import Model
 
-__all__ = ["Prediction", "find_limits", "predict_planes", "sampled"]
+__all__ = ["Prediction", "colours", "find_limits", "predict_planes", "sampled"]
 
 #: Planes and pixels a plane that brightness limits are found from.
 _SAMPLED_PLANES, _SAMPLED_PIXELS = 16, 2**18
@@ -77,9 +79,7 @@ def find_limits(image: Any, work: StackPlan, card: Card) -> tuple[float, float]:
     return intensity.limits(np.concatenate(parts), card.intensity)
 
 
-def _colours(
-    plane: npt.NDArray[Any], low: float, high: float, channels: int
-) -> npt.NDArray[np.float32]:
+def colours(plane: npt.NDArray[Any], low: float, high: float, channels: int) -> npt.NDArray[np.float32]:
     """(H, W) or (H, W, C) raw -> (channels, H, W) in [-1, 1]."""
     normal = intensity.normalize(plane, low, high)
     stacked = normal[None] if normal.ndim == 2 else np.moveaxis(normal[..., :3], -1, 0)
@@ -106,25 +106,42 @@ class _Runner:
         self.model, self.samples, self.steps, self.batch_size = model, samples, steps, batch_size
         self.classes = model.pipeline.class_count  # of a tile, that go through the networks together
 
-    def __call__(self, images: list[torch.Tensor], noise: list[torch.Tensor]) -> list[Any]:
+    def __call__(self, waiting: list[_Tile]) -> list[Any]:
         out: list[Any] = []
-        while images:
-            n = min(at_once(self.model.device, self.batch_size), len(images))
+        while waiting:
+            n = min(at_once(self.model.device, self.batch_size), len(waiting))
+            now = waiting[:n]
             try:
                 done = self.model.pipeline(
-                    torch.stack(images[:n]),
-                    noise=torch.stack(noise[:n]),
+                    torch.stack([t.image for t in now]),
+                    noise=torch.stack([t.noise for t in now]),
                     samples=self.samples,
                     steps=self.steps,
                     at_once=self.classes,
+                    **self._starts(now),
                 )
             except RuntimeError as error:
                 self._smaller(error)
                 continue
             stability = [None] * n if done.stability is None else done.stability.cpu()
             out.extend(zip(done.probability.cpu(), stability, strict=True))
-            images, noise = images[n:], noise[n:]
+            waiting = waiting[n:]
         return out
+
+    def _starts(self, tiles_: list[_Tile]) -> dict[str, Any]:
+        """Return what the pipeline starts from, if any tile has a guess."""
+        guesses = [t.owner.guesses for t in tiles_]
+        if not any(guesses):
+            return {}
+        shape = next(g[0].shape for g in guesses if g)
+        # A tile without a guess starts from the last timestep, which leaves nothing of one.
+        last = len(self.model.pipeline.scheduler.alphas_cumprod) - 1
+        return {
+            "guess": torch.stack(
+                [t.owner.guesses[t.number] if t.owner.guesses else torch.zeros(shape) for t in tiles_]
+            ),
+            "start": torch.tensor([t.owner.timestep if t.owner.guesses else last for t in tiles_]),
+        }
 
     def _smaller(self, error: RuntimeError) -> None:
         if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
@@ -153,15 +170,39 @@ class _Open:
     number: int
     index: Index
     odd: npt.NDArray[np.bool_] | None
+    start: Start = field(default_factory=Start)
+    guesses: list[torch.Tensor] = field(default_factory=list)
+    wanted: int = 0
     pieces: list[Any] = field(default_factory=list)
 
-    def close(self, lay: tiles.Layout) -> Prediction:
+    @property
+    def timestep(self) -> int:
+        return self.start.timestep or 0
+
+    def close(self, lay: tiles.Layout, samples: int) -> Prediction:
+        if self.start.complete:
+            assert self.start.drawn is not None
+            drawn = self.start.drawn
+            return Prediction(
+                self.number, self.index, drawn, None if samples == 1 else np.zeros_like(drawn)
+            )
         probability = tiles.blend([p for p, _ in self.pieces], lay)
         spread = self.pieces[0][1]
         stability = None if spread is None else tiles.blend([s for _, s in self.pieces], lay)
         if self.odd is not None:  # what has no value is background, whatever surrounds it
             probability[:, self.odd] = 0
+        self.start.keep(probability)
         return Prediction(self.number, self.index, probability, stability)
+
+
+@dataclass
+class _Tile:
+    """A square on its way through the networks: the ``number``-th of its plane."""
+
+    image: torch.Tensor
+    noise: torch.Tensor
+    owner: _Open
+    number: int
 
 
 def predict_planes(
@@ -175,11 +216,13 @@ def predict_planes(
     batch_size: int | None = None,
     limits: tuple[float, float] | None = None,
     shared_noise: bool = False,
+    guide: Guidance | None = None,
 ) -> Iterator[Prediction]:
     """Yield the probabilities of a stack's planes, in order.
 
     Parameters are those of `sdseg.stack.segment_planes`; ``shared_noise`` gives every plane the noise
-    of plane 0, as the published implementation does.
+    of plane 0, as the published implementation does; ``guide`` says what planes start from instead of
+    noise alone.
     """
     for name, value in (("samples", samples), ("steps", steps), ("batch_size", batch_size)):
         if value is not None and value < 1:
@@ -203,8 +246,11 @@ def predict_planes(
     side = tuple(n // lay.factor for n in lay.tile)
     low, high = limits if limits is not None else find_limits(image, work, card)
 
-    def prepare(item: tuple[int, Index]) -> tuple[_Open, list[torch.Tensor], list[torch.Tensor]]:
+    def prepare(item: tuple[int, Index]) -> tuple[_Open, list[_Tile]]:
         number, index = item
+        start = Start() if guide is None else guide.start(index)
+        if start.complete:
+            return _Open(number, index, None, start), []
         plane = work.take(image, index)
         of = 0 if shared_noise else number
         field = torch.from_numpy(
@@ -214,34 +260,34 @@ def predict_planes(
             field[:, :, y // lay.factor :, x // lay.factor :][:, :, : side[0], : side[1]]
             for y, x in lay.starts
         ]
-        ready = _colours(plane, low, high, channels)
-        return _Open(number, index, _not_numbers(plane)), tiles.cut(ready, lay), parts
+        guesses = [] if start.masks is None else tiles.cut(start.masks, lay)
+        opened = _Open(number, index, _not_numbers(plane), start, guesses, len(parts))
+        cuts = tiles.cut(colours(plane, low, high, channels), lay)
+        return opened, [
+            _Tile(cut, part, opened, i) for i, (cut, part) in enumerate(zip(cuts, parts, strict=True))
+        ]
 
     waiting: deque[_Open] = deque()  # planes in order, complete or not
-    images: list[torch.Tensor] = []
-    noise: list[torch.Tensor] = []
-    owners: list[_Open] = []
+    queue: list[_Tile] = []
     warned = False
 
     def send(count: int) -> None:
-        nonlocal images, noise, owners
-        for owner, piece in zip(owners, runner(images[:count], noise[:count]), strict=False):
-            owner.pieces.append(piece)
-        images, noise, owners = images[count:], noise[count:], owners[count:]
+        nonlocal queue
+        for tile, piece in zip(queue, runner(queue[:count]), strict=False):
+            tile.owner.pieces.append(piece)
+        queue = queue[count:]
 
-    for opened, cuts, parts in ahead(prepare, work.indices()):
+    for opened, cut in ahead(prepare, work.indices()):
         if opened.odd is not None and not warned:
             warned = True
             warnings.warn("image: NaN or infinite pixels are taken for background", stacklevel=2)
         waiting.append(opened)
-        images += cuts
-        noise += parts
-        owners += [opened] * len(cuts)
-        while len(images) >= size:
+        queue += cut
+        while len(queue) >= size:
             send(size)
-        while waiting and len(waiting[0].pieces) == len(lay.starts):
-            yield waiting.popleft().close(lay)
-    if images:
-        send(len(images))
+        while waiting and len(waiting[0].pieces) == waiting[0].wanted:
+            yield waiting.popleft().close(lay, samples)
+    if queue:
+        send(len(queue))
     while waiting:
-        yield waiting.popleft().close(lay)
+        yield waiting.popleft().close(lay, samples)

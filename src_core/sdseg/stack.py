@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .card import Card, Placement
+    from .guide import Guidance
     from .store import Model
 
 __all__ = [
@@ -107,6 +108,7 @@ def segment_planes(
     steps: int = 1,
     batch_size: int | None = None,
     limits: tuple[float, float] | None = None,
+    guide: Guidance | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[PlaneResult]:
     """Segment a stack plane by plane.
@@ -133,6 +135,8 @@ def segment_planes(
         rounding, and on a CPU, which takes one at a time, not at all.
     limits
         Brightness limits of the whole stack, if ``image`` is only a part of it.
+    guide
+        Painted planes, which are kept as painted and from whose shapes the others start.
     progress
         Called with the planes predicted so far and their number, in all directions; an exception it
         raises ends the work.
@@ -166,6 +170,8 @@ def segment_planes(
         "samples": samples, "seed": seed, "steps": steps, "batch_size": batch_size, "limits": limits,
     }  # fmt: skip
     if orthogonal:
+        if guide is not None:
+            raise InputError("orthogonal: painted planes guide one slicing direction; leave one out")
         total = count(work)
         predicted = predict_orthogonal(
             image,
@@ -175,7 +181,9 @@ def segment_planes(
             **options,
         )
     else:
-        predicted = _told(predict_planes(image, model, work, **options), work.n_planes, progress)
+        predicted = _told(
+            predict_planes(image, model, work, guide=guide, **options), work.n_planes, progress
+        )
     yield from label_planes(predicted, card, work, instances=instances, threshold=threshold)
 
 

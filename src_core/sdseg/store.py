@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .devices import DeviceChoice
     from .pipeline import SDSegPipeline
 
-__all__ = ["Model", "ModelInfo", "list_models", "load_model", "user_folder"]
+__all__ = ["Model", "ModelInfo", "list_models", "load_model", "place", "user_folder"]
 
 #: The only classes a model folder may ask for.
 COMPONENTS = {
@@ -225,7 +225,7 @@ def load_model(
             return model
         import copy
 
-        pipeline = _place(copy.deepcopy(model.pipeline), choice)
+        pipeline = place(copy.deepcopy(model.pipeline), choice)
         return Model(model.name, model.card, pipeline, choice, model.path)
     if not isinstance(model, str | Path):
         raise InputTypeError(f"model: need a name, a folder or a Model, got {type(model).__name__}")
@@ -249,7 +249,7 @@ def _load(name: str, folder: Path, stamp: int, choice: DeviceChoice) -> Model:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelFormatError(f"model: {folder} cannot be loaded: {error}") from error
-    return Model(name if "/" not in name else card.name, card, _place(pipeline, choice), choice, folder)
+    return Model(name if "/" not in name else card.name, card, place(pipeline, choice), choice, folder)
 
 
 def _dtype(pipeline: SDSegPipeline, name: str, choice: DeviceChoice) -> torch.dtype:
@@ -266,7 +266,8 @@ def _dtype(pipeline: SDSegPipeline, name: str, choice: DeviceChoice) -> torch.dt
     return choice.dtype
 
 
-def _place(pipeline: SDSegPipeline, choice: DeviceChoice) -> SDSegPipeline:
+def place(pipeline: SDSegPipeline, choice: DeviceChoice) -> SDSegPipeline:
+    """Put a pipeline on a device in its precision, ready to infer; it is changed in place."""
     from .devices import move
 
     pipeline.set_progress_bar_config(disable=True)

@@ -11,16 +11,19 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
-from blob_models import small_recipe
+from blob_models import blobs, small_recipe
 from sdseg import Recipe, Trainer, load_model
 from sdseg.datasets import pairs
 from sdseg.errors import DataError, InputError, ModelFormatError
 from sdseg.training import Augmentation
 from sdseg.training.augment import Augment
 from sdseg.training.data import Batches, Planes
+from sdseg.training.disturb import disturbed
 from sdseg.training.losses import mask_loss
+from sdseg.training.recipe import Source
 
 
 def test_both_stages_leave_models_logs_and_the_recipe(trained):
@@ -156,7 +159,7 @@ def test_recipes_are_read_and_mistakes_named(tmp_path):
     shipped = Recipe.read("nuclei")
     assert shipped.preset == "tiny"
     assert shipped.card.coding == "instances"
-    with pytest.raises(InputError, match=r"none of btcv, .*nuclei"):
+    with pytest.raises(InputError, match=r"none of base, btcv, .*nuclei"):
         Recipe.read("no-such")
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('preset = "tiny"\n[card]\nname = "x"\n[denoiser]\nstepz = 5\n')
@@ -204,3 +207,56 @@ def test_several_processes_train_one_model(blob_data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.split()) == ["0", "1", "main", "other"]
     assert load_model(tmp_path / "run" / "denoiser" / "last").card.name == "blobs"
+
+
+def test_disturbed_masks_are_other_masks_of_about_the_same_size():
+    masks = torch.full((6, 1, 64, 64), -1.0)
+    masks[:, :, 20:44, 16:48] = 1
+    first = disturbed(masks, torch.Generator().manual_seed(1))
+    assert torch.equal(first, disturbed(masks, torch.Generator().manual_seed(1)))
+    assert first.min() >= -1
+    assert first.max() <= 1
+    for wrong, true in zip(first > 0, masks > 0, strict=True):
+        overlap = 2 * (wrong & true).sum() / (wrong.sum() + true.sum())
+        assert 0.5 < overlap < 1
+
+
+def test_several_folders_are_drawn_from_by_their_share(blob_data, tmp_path):
+    classes = tmp_path / "classes"
+    (classes / "images").mkdir(parents=True)
+    (classes / "masks").mkdir()
+    for k in range(3):
+        image, labels = blobs(50 + k)
+        tifffile.imwrite(classes / "images" / f"c{k}.tif", image)
+        tifffile.imwrite(classes / "masks" / f"c{k}.tif", np.minimum(labels, 3).astype(np.uint8))
+    (classes / "train.txt").write_text("c0 c1")
+    (classes / "val.txt").write_text("c2")
+    (tmp_path / "blobs").symlink_to(blob_data)
+    sources = (Source("blobs", share=0.25), Source("classes", "classes", 0.75, zoom=0.5))
+    card = dataclasses.replace(small_recipe().card, coding="binary")
+    recipe = small_recipe(2, 2, card=card, sources=sources)
+    trainer = Trainer(recipe, tmp_path, tmp_path / "run")
+    planes = Planes(trainer._train_pairs, card, sources)
+    rng = np.random.default_rng(0)
+    drawn = [planes.draw(rng) for _ in range(400)]
+    assert np.mean([i >= 24 for i in drawn]) == pytest.approx(0.75, abs=0.08)
+    assert planes.planes[-1].labels.shape == (48, 48)  # resized
+    ids = {tuple(np.unique(planes.crop(24, 48, rng)[1])) for _ in range(40)}
+    assert ids >= {(0, 1)}  # one class is the foreground, or now and then all
+    updates = list(trainer.run())
+    assert "4 validation images" in [u.message for u in updates if u.message][-1]
+    again = Recipe.from_dict(json.loads((tmp_path / "run" / "recipe.json").read_text()))
+    assert again.sources == sources
+    with pytest.raises(InputError, match="objects"):
+        Source("x", labels="things")
+
+
+def test_planes_with_something_on_them_can_be_preferred(blob_data):
+    card = small_recipe().card
+    planes = Planes(pairs(blob_data, "train.txt"), card, foreground=1.0)
+    for k in range(len(planes.planes) - 1):
+        planes.planes[k].labels[:] = 0
+    preferred = Planes(pairs(blob_data, "train.txt"), card, foreground=1.0)
+    preferred.planes, preferred._full = planes.planes, np.array([len(planes) - 1])
+    rng = np.random.default_rng(0)
+    assert {preferred.draw(rng) for _ in range(20)} == {len(planes) - 1}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .. import intensity, masks
+from ..devices import training_format
 from .augment import Augment
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..card import Card
     from ..datasets import Case
-    from .recipe import Augmentation
+    from .recipe import Augmentation, Source
 
 __all__ = ["Batch", "Batches", "Planes"]
 
@@ -39,8 +40,8 @@ class Batch:
     classes: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """Move all; channels last, which convolutions are fastest in."""
-        where: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
+        """Move all, in the format that training is fastest in."""
+        where: dict[str, Any] = {"device": device, "memory_format": training_format(device)}
         classes = None if self.classes is None else self.classes.to(device)
         return Batch(self.images.to(**where), self.masks.to(**where), classes)
 
@@ -50,30 +51,71 @@ class _Plane:
     image: npt.NDArray[Any]  # (H, W) or (H, W, 3), raw
     labels: npt.NDArray[Any]  # (H, W)
     limits: tuple[float, float]
+    single: bool = False  # one of its classes is the foreground, another each time
 
 
 class Planes:
     """Every plane of a list of pairs, in memory, raw; brightness limits once a stack.
 
     Volumes are cut along their first axis, as files are read: z.
+
+    Parameters
+    ----------
+    pairs
+        Images with their labels; or, with ``sources``, a list of them for each source.
+    foreground
+        Fraction of what is drawn that must show something labelled.
     """
 
-    def __init__(self, pairs: Sequence[Case], card: Card) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Case] | Sequence[Sequence[Case]],
+        card: Card,
+        sources: Sequence[Source] = (),
+        foreground: float = 0.0,
+    ) -> None:
         self.card = card
         self.planes: list[_Plane] = []
-        for pair in pairs:
-            image, labels, channel_axis = pair.read()
-            if channel_axis is not None:
-                image = np.moveaxis(image, channel_axis, -1)[..., :3]
-            limits = intensity.limits(image, card.intensity)
-            rest = image.shape[labels.ndim :]
-            height, width = labels.shape[-2:]
-            for plane, mask in zip(
-                image.reshape(-1, height, width, *rest),
-                labels.reshape(-1, height, width),
-                strict=True,
-            ):
-                self.planes.append(_Plane(plane, mask, limits))
+        groups: Any = pairs if sources else [pairs]
+        self._ends: list[int] = []
+        shares = [s.share for s in sources] or [1.0]
+        self._until = np.cumsum(shares) / sum(shares)
+        for group, source in zip(groups, sources or [None], strict=True):  # type: ignore[list-item]
+            for pair in group:
+                self._read(pair, source)
+            self._ends.append(len(self.planes))
+        self._foreground = foreground
+        self._full = np.flatnonzero([bool(p.labels.any()) for p in self.planes])
+
+    def _read(self, pair: Case, source: Source | None) -> None:
+        image, labels, channel_axis = pair.read()
+        if channel_axis is not None:
+            image = np.moveaxis(image, channel_axis, -1)[..., :3]
+        limits = intensity.limits(image, self.card.intensity)
+        rest = image.shape[labels.ndim :]
+        height, width = labels.shape[-2:]
+        single = source is not None and source.labels == "classes"
+        for plane, mask in zip(
+            image.reshape(-1, height, width, *rest),
+            labels.reshape(-1, height, width),
+            strict=True,
+        ):
+            if single and not mask.any():
+                continue  # no class that could be meant
+            if source is not None and source.zoom != 1:
+                plane, mask = _resized(plane, mask, source.zoom)
+            self.planes.append(_Plane(plane, mask, limits, single))
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw a plane: a source by its share, then any of its planes."""
+        wanted = len(self._ends) == 1 and self._foreground and len(self._full)
+        if wanted and rng.random() < self._foreground:
+            return int(rng.choice(self._full))
+        if len(self._ends) == 1:
+            return int(rng.integers(len(self.planes)))
+        source = int(np.searchsorted(self._until, rng.random(), side="right"))
+        first = self._ends[source - 1] if source else 0
+        return int(rng.integers(first, self._ends[source]))
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -94,11 +136,27 @@ class Planes:
             around = [(p // 2, p - p // 2) for p in pad]
             labels = np.pad(labels, around, mode="reflect")
             image = np.pad(image, around + [(0, 0)] * (image.ndim - 2), mode="reflect")
+        if plane.single:
+            classes = np.unique(labels[labels > 0])
+            # All of them now and then: together they are a shape too.
+            if classes.size and rng.random() < 0.85:
+                labels = (labels == rng.choice(classes)).astype(np.uint8)
         normal = intensity.normalize(image, *plane.limits)
         channels = normal[None] if normal.ndim == 2 else np.moveaxis(normal, -1, 0)
         if len(channels) != 3:
             channels = np.repeat(channels[:1], 3, axis=0)
         return np.ascontiguousarray(channels), labels
+
+
+def _resized(
+    plane: npt.NDArray[Any], mask: npt.NDArray[Any], zoom: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    from skimage.transform import resize
+
+    shape = tuple(max(1, round(n * zoom)) for n in mask.shape)
+    larger = resize(plane.astype(np.float32), (*shape, *plane.shape[2:]), order=1)  # type: ignore[no-untyped-call]
+    nearest = resize(mask, shape, order=0, preserve_range=True, anti_aliasing=False)  # type: ignore[no-untyped-call]
+    return larger, nearest
 
 
 class Batches:
@@ -125,8 +183,8 @@ class Batches:
         rng = np.random.default_rng([*self.seed, number])
         images, coded, classes = [], [], []
         card = self.planes.card
-        for index in rng.integers(len(self.planes), size=self.batch):
-            image, labels = self.planes.crop(int(index), self._augment.reach, rng)
+        for index in [self.planes.draw(rng) for _ in range(self.batch)]:
+            image, labels = self.planes.crop(index, self._augment.reach, rng)
             image, labels = self._augment(image, labels, rng)
             images.append(image)
             if card.coding == "conditioned":

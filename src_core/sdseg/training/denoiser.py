@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..schedule import clean_latent, signal_and_noise
+from .disturb import disturbed
 from .losses import latent_losses, mask_loss
 
 if TYPE_CHECKING:
@@ -75,10 +76,20 @@ class DenoiserStage:
         noise = torch.randn(clean.shape, generator=generator).to(device)
         # Where the single step starts, inference has noise alone and no trace of the mask.
         trace = (t < len(self.alphas) - 1).to(clean).to(device).reshape(-1, 1, 1, 1)
-        noisy = root * clean * trace + rest * noise
+        known, guessing = clean, torch.zeros(n)
+        if s.guess:
+            guessing = (torch.rand((n,), generator=generator) < s.guess).float()
+            with torch.no_grad():
+                wrong = p.encode_masks(disturbed(batch.masks, generator))
+            which = guessing.to(device).reshape(-1, 1, 1, 1)
+            known = which * wrong + (1 - which) * clean
+        noisy = root * known * trace + rest * noise
         output = network(batch.images, noisy, t.to(device), batch.classes)
         estimate = clean_latent(output, noisy, a, p.scheduler.config.prediction_type)
-        noise_loss, latent_loss = (v.mean() for v in latent_losses(clean, estimate, a))
+        noise_loss, latent_loss = latent_losses(clean, estimate, a)
+        # A guess is not the mask with noise on it: what the noise was, is no fair question there.
+        noise_loss = (noise_loss * (1 - guessing.to(device))).mean()
+        latent_loss = latent_loss.mean()
         loss = s.noise_weight * noise_loss + s.latent_weight * latent_loss
         parts = {"noise": noise_loss, "latent": latent_loss}
         if s.mask_weight:

@@ -14,6 +14,7 @@ from ..convert.fill import fill, refuse_others
 from ..convert.names import Source, autoencoder_source, renamed_attention
 from ..convert.original import denoiser_names
 from ..errors import ModelFormatError, ModelNotFoundError
+from ..store import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,12 +82,15 @@ def find_denoiser(source: str | Path) -> Path:
     Parameters
     ----------
     source
-        A ``.ckpt`` or safetensors file of latent diffusion or of the original SDSeg, or a model folder
-        of this project.
+        A ``.ckpt`` or safetensors file of latent diffusion or of the original SDSeg, or a model of this
+        project: its folder, or its name.
     """
     path = Path(source).expanduser()
     if path.is_file() or (path / CARD_FILE).is_file():
         return path
+    named = {m.name: m.path for m in list_models()}
+    if str(source) in named:
+        return named[str(source)]
     raise _missing("init_denoiser", source)
 
 

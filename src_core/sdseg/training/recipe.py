@@ -12,7 +12,7 @@ from typing import Any
 from ..card import Card
 from ..errors import InputError, ModelFormatError
 
-__all__ = ["Augmentation", "Recipe", "StageRecipe"]
+__all__ = ["Augmentation", "Recipe", "Source", "StageRecipe"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,9 @@ class StageRecipe:
     last_step
         Denoiser: fraction of the batch trained at the last timestep, where the single step starts;
         the rest is uniform over all timesteps, as in the paper (0).
+    guess
+        Denoiser: fraction of the batch that starts from a mask bent out of shape instead of the true
+        one, so that it learns to correct a guess by the image (see `sdseg.training.disturb`).
     """
 
     crop: int = 256
@@ -108,6 +111,7 @@ class StageRecipe:
     mask_fraction: float = 1.0
     last_step: float = 0.0
     class_rate: float = 1.0
+    guess: float = 0.0
 
     def __post_init__(self) -> None:
         if self.prediction_type not in ("epsilon", "sample", "v_prediction"):
@@ -121,6 +125,36 @@ class StageRecipe:
 
 
 @dataclass(frozen=True)
+class Source:
+    """One of several folders of pairs that a model is trained on.
+
+    Attributes
+    ----------
+    folder
+        Within the data folder; it has its own images/, masks/ and split files.
+    labels
+        ``"objects"``: everything labelled is foreground. ``"classes"``: each time a plane is seen, one
+        of the classes on it is the foreground; the model is not validated on it, since nothing would
+        tell it which class is meant.
+    share
+        How often it is drawn from, against the others.
+    zoom
+        What its planes are resized by.
+    """
+
+    folder: str
+    labels: str = "objects"
+    share: float = 1.0
+    zoom: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("objects", "classes"):
+            raise InputError(f"labels: got {self.labels!r}; use 'objects' or 'classes'")
+        if not (self.share > 0 and self.zoom > 0):
+            raise InputError(f"share, zoom: must be above 0, got {self.share} and {self.zoom}")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything a training run is made of.
 
@@ -130,12 +164,20 @@ class Recipe:
         A name of `sdseg.models.PRESETS`, or a table of sizes of your own (`sdseg.models.Preset`).
     card
         The card of the model that comes out; scores are filled in by measuring.
+    dropout
+        Instead of the preset's.
     train_split, val_split
         Files of stems within the data folder. Models are chosen on ``val_split``.
+    sources
+        Several folders of pairs within the data folder, instead of it alone; for a model of coding
+        ``"binary"``.
     dataset, scheme, partial
         A published data set to train on (`sdseg.datasets.DATA_SETS`) instead of a folder of pairs, and
         which of its splits (None: the one whose parts are kept apart). ``partial`` takes what is there
         of it; else a missing file is an error.
+    foreground
+        Fraction of the training planes that must show something labelled; the rest are any. Where most
+        planes are empty, networks learn to draw nothing and stay there.
     seed
         Of weights, data order, augmentation and noise.
     mixed_precision
@@ -152,11 +194,14 @@ class Recipe:
 
     preset: str | dict[str, Any]
     card: Card
+    dropout: float | None = None
     train_split: str = "train.txt"
     val_split: str = "val.txt"
+    sources: tuple[Source, ...] = ()
     dataset: str | None = None
     scheme: str | None = None
     partial: bool = False
+    foreground: float = 0.0
     seed: int = 0
     mixed_precision: str = "auto"
     autoencoder_from: str | None = None
@@ -171,6 +216,7 @@ class Recipe:
         """Build a recipe; an entry that is not known is an error that names it."""
         parts: dict[str, Any] = {
             "card": Card.from_dict,
+            "sources": lambda v: tuple(Source(**s) for s in v),
             "augmentation": lambda v: Augmentation(**v),
             "autoencoder": lambda v: StageRecipe(**v),
             "denoiser": lambda v: StageRecipe(**v),

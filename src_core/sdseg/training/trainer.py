@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -15,7 +15,7 @@ from .. import masks
 from ..atomic import atomic_folder, recover
 from ..datasets import cases, pairs
 from ..devices import DeviceChoice, choose, move
-from ..models import Preset, build
+from ..models import PRESETS, Preset, build
 from ..models.autoencoder import measure_scale
 from ..pipeline import SDSegPipeline, make_scheduler
 from ..store import Model, load_model
@@ -28,7 +28,6 @@ from .loop import Loop, TrainUpdate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..datasets import Case
     from .recipe import Recipe
 
 __all__ = ["Trainer"]
@@ -65,13 +64,26 @@ class Trainer:
         # Both splits are read at the door: a missing file costs a second, not a training.
         self._train_pairs = self._cases("train", recipe.train_split)
         self._val_pairs = self._cases("val", recipe.val_split)
+        # Only where it is clear what is to be found can finding it be scored.
+        self._scored = (
+            [
+                case
+                for source, cases in zip(recipe.sources, self._val_pairs, strict=True)
+                if source.labels == "objects"
+                for case in cases
+            ]
+            if recipe.sources
+            else self._val_pairs
+        )
         # So are weights to start from.
         first, second = recipe.init_autoencoder, recipe.init_denoiser
         self._init_autoencoder = None if first is None else initial.find_autoencoder(first)
         self._init_denoiser = None if second is None else initial.find_denoiser(second)
 
-    def _cases(self, part: str, split: str) -> Sequence[Case]:
+    def _cases(self, part: str, split: str) -> Sequence[Any]:
         r = self.recipe
+        if r.sources:
+            return [pairs(self.data / s.folder, split) for s in r.sources]
         if r.dataset is None:
             return pairs(self.data, split)
         return cases(
@@ -96,11 +108,15 @@ class Trainer:
             (self.out / "recipe.json").write_text(text + "\n", encoding="utf-8")
 
         yield self._say("reading the images")
-        train = Planes(self._train_pairs, r.card)
-        yield self._say(f"{len(train)} training planes, {len(self._val_pairs)} validation images")
+        train = Planes(self._train_pairs, r.card, r.sources, r.foreground)
+        yield self._say(f"{len(train)} training planes, {len(self._scored)} validation images")
 
+        preset = PRESETS[r.preset] if isinstance(r.preset, str) and r.preset in PRESETS else r.preset
+        sizes = Preset(**preset) if isinstance(preset, dict) else preset
+        if r.dropout is not None and isinstance(sizes, Preset):
+            sizes = dataclasses.replace(sizes, dropout=r.dropout)
         vae, vision_encoder, unet = build(
-            r.preset if isinstance(r.preset, str) else Preset(**r.preset),
+            sizes,
             mask_channels=masks.autoencoder_channels(r.card),
             num_class_embeds=masks.embedding_count(r.card),
             size=r.card.size,
@@ -128,11 +144,11 @@ class Trainer:
             vae, vision_encoder, unet, scheduler, mask_channels=masks.autoencoder_channels(r.card)
         )
         for module in (vae, vision_encoder, unet):
-            move(module, accelerator.device)
+            move(module, accelerator.device, training=True)
         # Validated in the precision in which the weights will be used here.
         device = DeviceChoice(accelerator.device, "float32", "training")
         model = Model(r.card.name, r.card, pipeline, device)
-        stage = DenoiserStage(model, r.denoiser, self._val_pairs)
+        stage = DenoiserStage(model, r.denoiser, self._scored)
         batches = Batches(
             train, r.augmentation, r.denoiser.crop, r.denoiser.batch,
             (r.seed, 2, accelerator.process_index),
@@ -160,10 +176,10 @@ class Trainer:
         self, vae: AutoencoderKL, train: Planes, accelerator: Accelerator
     ) -> Iterator[TrainUpdate]:
         r = self.recipe
-        move(vae, accelerator.device)
+        move(vae, accelerator.device, training=True)
         plain = dataclasses.replace(r.augmentation, scale=0.0, rotate=0.0)
         validation = Batches(
-            Planes(self._val_pairs, r.card), plain, r.autoencoder.crop, 16, (r.seed, 0)
+            Planes(self._val_pairs, r.card, r.sources), plain, r.autoencoder.crop, 16, (r.seed, 0)
         )
         batches = Batches(
             train, r.augmentation, r.autoencoder.crop, r.autoencoder.batch,

@@ -1,0 +1,99 @@
+"""Which plane is worth painting next."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...predict import predict_planes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ...axes import StackPlan
+    from ...store import Model
+
+__all__ = ["next_plane", "unsureness"]
+
+
+def next_plane(
+    image: Any,
+    model: Model,
+    work: StackPlan,
+    annotated: Sequence[int],
+    *,
+    samples: int = 4,
+    at_most: int = 24,
+    progress: Callable[[int, int], object] | None = None,
+) -> int:
+    """Return the plane the model is least sure of.
+
+    Parameters
+    ----------
+    image, work
+        The image and its plan; of several volumes the first, unless the plan names one.
+    model
+        What would segment it.
+    annotated
+        Positions along the sliced axis that are painted already.
+    samples
+        Noise samples a plane, whose disagreement is its doubt.
+    at_most
+        Planes that are looked at, spread evenly over the unpainted ones.
+    progress
+        Called with planes done and their number.
+
+    Returns
+    -------
+    int
+        Position along the sliced axis. Of the planes looked at, the one with the largest
+        disagreement, weighed by how far it is from the painted planes: two neighbours in doubt are
+        both cleared by one of them.
+
+    Raises
+    ------
+    InputError
+        If there is no plane left to paint.
+    """
+    if not work.looped:
+        raise InputError("image: a single plane; there is no next one to annotate")
+    axis = work.looped[-1]
+    count = work.output_shape[axis]
+    painted = sorted({p % count for p in annotated})
+    free = [z for z in range(count) if z not in painted]
+    if not free:
+        raise InputError("annotated: every plane is painted already")
+    # Spread over the unpainted planes, the middle of each stretch: no two next to each other.
+    few = min(at_most, len(free))
+    looked = [free[int((i + 0.5) * len(free) / few)] for i in range(few)]
+    volume = work.volume if work.volume is not None else (0,) * (len(work.looped) - 1)
+    part = dataclasses.replace(work, planes=tuple(looked), volume=volume)
+    doubts = []
+    for done, found in enumerate(predict_planes(image, model, part, samples=samples), start=1):
+        assert found.stability is not None
+        doubts.append(unsureness(found.probability, found.stability))
+        if progress is not None:
+            progress(done, len(looked))
+    room = [min((abs(z - p) for p in painted), default=count) for z in looked]
+    weighed = np.array(doubts) * np.sqrt(np.minimum(room, 0.25 * count))
+    return looked[int(weighed.argmax())]
+
+
+def unsureness(probability: np.ndarray, stability: np.ndarray) -> float:
+    """Return how much noise samples disagree on a plane, against how much they see.
+
+    Parameters
+    ----------
+    probability, stability
+        (K, H, W) mean and standard deviation over the samples.
+
+    Returns
+    -------
+    float
+        The summed deviation over the square root of the summed probability: an outline's length grows
+        as the root of the area, so that large shapes are not in doubt merely for being large.
+    """
+    return float(stability.sum() / np.sqrt(probability.sum() + 16.0))

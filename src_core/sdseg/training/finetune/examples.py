@@ -1,0 +1,195 @@
+"""Painted planes as the networks see them, and what is carried from them to the planes between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ... import masks, tiles
+from ...painted import plane_step
+from ...predict import colours
+from ...shapes import Guess, Shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from ...axes import Index
+    from ...card import Card
+    from ...painted import Painted
+
+__all__ = ["Example", "Stack"]
+
+#: Planes between the painted ones that are learned from at most, spread evenly.
+_BETWEEN = 48
+
+
+@dataclass(frozen=True)
+class Example:
+    """One plane, resized as the network sees it.
+
+    Attributes
+    ----------
+    image
+        (3, h, w) in [-1, 1].
+    target
+        (K, h, w) coded masks in [-1, 1].
+    weight
+        (1, h, w) in [0, 1]: how much is known of each pixel.
+    complete
+        Every pixel is known, as painted.
+    guess
+        (K, h, w) in [-1, 1], carried from the other painted planes; None: there is none.
+    doubt
+        Of the guess, see `sdseg.shapes.Guess`.
+    """
+
+    image: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    complete: bool
+    guess: torch.Tensor | None = None
+    doubt: float = 1.0
+
+
+@dataclass
+class Stack:
+    """Everything that is learned from one painted image.
+
+    Parameters
+    ----------
+    painted, card
+        What was painted, and the card of the model that learns it.
+    limits
+        Brightness limits of the image.
+    lay
+        How its planes are resized.
+    between
+        Learn from unpainted planes too, by the shapes that painted ones carry to them.
+    """
+
+    painted: Painted
+    card: Card
+    limits: tuple[float, float]
+    lay: tiles.Layout
+    between: bool = True
+    _planes: dict[tuple[int, ...], Example] = field(default_factory=dict)
+
+    def example(self, index: Index) -> Example:
+        """Return an annotated plane; read once."""
+        at = self.painted.at(index)
+        if at not in self._planes:
+            ids, known = self.painted.plane(index)
+            target = torch.from_numpy(masks.encode(ids, self.card))
+            weight = torch.from_numpy(known.astype(np.float32))[None]
+            self._planes[at] = Example(
+                self._image(index), self._resized(target), self._resized(weight), bool(known.all())
+            )
+        return self._planes[at]
+
+    def _image(self, index: Index) -> torch.Tensor:
+        plane = self.painted.work.take(self.painted.image, index)
+        ready = colours(plane, *self.limits, 3)
+        return whole(torch.from_numpy(ready), self.lay)
+
+    def _resized(self, maps: torch.Tensor) -> torch.Tensor:
+        return whole(maps, self.lay)
+
+    def examples(self, planes: Sequence[Index]) -> tuple[list[Example], list[Example]]:
+        """Return what some of the annotated planes teach.
+
+        Returns
+        -------
+        painted, between
+            The planes themselves, with what their neighbours would have guessed of them; and
+            unpainted planes with what is guessed of them as target, where it is fairly sure.
+        """
+        own: list[Example] = []
+        carried: list[Example] = []
+        shapes = self._shapes(planes)
+        for index in planes:
+            example = self.example(index)
+            volume = shapes.get(self.painted.volume(index))
+            found = None if volume is None else volume.guess(self.painted.position(index))
+            own.append(example if found is None else self._with(example, found))
+        if not self.between:
+            return own, carried
+        for at, volume in shapes.items():
+            trust = _trust(volume, self.card)
+            if trust <= 0:
+                continue
+            for position in self._unpainted(volume):
+                found = volume.guess(position)
+                if found is not None and found.doubt < 0.75:
+                    carried.append(self._guessed(self.painted.index(at, position), found, trust))
+        return own, carried
+
+    def _shapes(self, planes: Sequence[Index]) -> dict[tuple[int, ...], Shapes]:
+        """Return the completely painted planes of each volume that has two or more."""
+        if self.card.coding == "instances" or self.painted.axis is None:
+            return {}
+        volumes: dict[tuple[int, ...], dict[int, npt.NDArray[Any]]] = {}
+        for index in planes:
+            ids, known = self.painted.plane(index)
+            if known.all():
+                volume = volumes.setdefault(self.painted.volume(index), {})
+                volume[self.painted.position(index)] = ids
+        return {
+            at: Shapes(volume, self.card, step=plane_step(self.painted.work))
+            for at, volume in volumes.items()
+            if len(volume) > 1
+        }
+
+    def _unpainted(self, shapes: Shapes) -> list[int]:
+        axis = self.painted.axis
+        assert axis is not None
+        painted = {self.painted.position(i) for i in self.painted.planes}
+        count = self.painted.work.output_shape[axis]
+        first, last = shapes.positions[0], shapes.positions[-1]
+        free = [z for z in range(count) if z not in painted and first - 8 <= z <= last + 8]
+        if len(free) > _BETWEEN:
+            free = [free[i] for i in np.linspace(0, len(free) - 1, _BETWEEN).round().astype(int)]
+        return free
+
+    def _with(self, example: Example, found: Guess) -> Example:
+        guess = self._resized(torch.from_numpy(found.masks))
+        return Example(
+            example.image, example.target, example.weight, example.complete, guess, found.doubt
+        )
+
+    def _guessed(self, index: Index, found: Guess, trust: float) -> Example:
+        """Take a guess for the truth, but for a margin around its outline."""
+        margin = 1.0 + 6.0 * found.doubt
+        sure = np.abs(found.distance).min(axis=0) >= margin
+        weight = torch.from_numpy(sure.astype(np.float32) * trust * (1 - found.doubt))[None]
+        target = torch.from_numpy(found.masks)
+        return Example(self._image(index), self._resized(target), self._resized(weight), False)
+
+
+def whole(maps: torch.Tensor, lay: tiles.Layout) -> torch.Tensor:
+    """Resize and pad a plane as the engine does, uncut: (C, H, W) -> (C, h, w)."""
+    uncut = tiles.Layout(lay.shape, lay.resized, lay.worked, lay.worked, ((0, 0),), 1, lay.factor)
+    return tiles.cut(maps.numpy(), uncut)[0]
+
+
+def _trust(shapes: Shapes, card: Card) -> float:
+    """Return how far shapes between painted planes can be believed, 0 to 1.
+
+    Each inner painted plane is guessed from its neighbours. The gap is twice as wide as those that
+    are filled, so half of that error is expected there.
+    """
+    scores = []
+    for position in shapes.positions[1:-1]:
+        found = shapes.guess(position)
+        truth = masks.encode(shapes.planes[position], card) > 0
+        if found is None:
+            scores.append(0.0)
+            continue
+        total = int((found.distance > 0).sum()) + int(truth.sum())
+        scores.append(2 * int(((found.distance > 0) & truth).sum()) / total if total else 1.0)
+    expected = 1 - (1 - float(np.mean(scores))) / 2 if scores else 0.75
+    return float(np.clip((expected - 0.5) / 0.4, 0, 1))

@@ -1,0 +1,72 @@
+"""What painted planes say of how an image should be looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from ...intensity import Intensity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...axes import StackPlan
+    from ...card import Card, Placement
+    from ...painted import Painted
+
+__all__ = ["intensity_for", "placement_for", "scattered"]
+
+#: Hounsfield units are recognised by air: values far below zero.
+_AIR = -500
+#: From so many objects a plane on, their place in the picture says nothing.
+_MANY = 6
+
+
+def placement_for(works: Sequence[StackPlan], card: Card) -> Placement:
+    """Return how planes meet the model's square.
+
+    Cut at their own pixel size if they are hardly larger than it, or if it draws single objects,
+    which need no context; else resized to it, so that the whole plane is seen.
+    """
+    largest = max(max(w.plane_shape) for w in works)
+    whole = card.coding != "instances" and largest > 1.25 * card.size
+    return "fit" if whole else card.placement
+
+
+def intensity_for(stacks: Sequence[Painted], rule: Intensity) -> Intensity:
+    """Return the rule that makes [-1, 1] of raw values.
+
+    Of CT, whose values mean the same in every scan, a window around the painted values: what is
+    painted differs from its surroundings by a small part of the whole range.
+    """
+    if rule.kind != "percentile":
+        return rule
+    inside = []
+    for stack in stacks:
+        for index in stack.planes:
+            ids, _ = stack.plane(index)
+            plane = stack.work.take(stack.image, index)
+            if plane.ndim != 2 or not np.nanmin(plane) < _AIR:
+                return rule
+            inside.append(plane[ids > 0].astype(np.float64))
+    values = np.concatenate(inside)
+    values = values[np.isfinite(values)]
+    if values.size < 16:
+        return rule
+    low, high = np.percentile(values, (2, 98))
+    room = max(1.5 * (high - low), 150.0)
+    return Intensity("window", float(np.floor(low - room)), float(np.ceil(high + room)))
+
+
+def scattered(stacks: Sequence[Painted]) -> bool:
+    """Whether painted planes hold many objects each, such as cells: then any may be mirrored."""
+    counts = []
+    for stack in stacks:
+        for index in stack.planes:
+            ids, known = stack.plane(index)
+            if known.all() and ids.any():
+                several = len(np.unique(ids[ids > 0]))
+                counts.append(max(several, int(ndimage.label(ids > 0)[1])))
+    return bool(counts) and float(np.median(counts)) >= _MANY

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sdseg import segment
+from sdseg import load_model
+from sdseg.errors import InputError
+from sdseg.intensity import Intensity
+from sdseg.painted import painted
+from sdseg.stack import plan
+from sdseg.training.finetune import FineTuner, next_plane
+from sdseg.training.finetune.look import intensity_for, placement_for, scattered
+
+
+@pytest.fixture
+def stack():
+    """A bright disc that wanders through a noisy volume."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:40, :48]
+    truth = np.stack([(y - 18 - z) ** 2 + (x - 22) ** 2 < 90 for z in range(8)]).astype(np.uint8)
+    image = rng.normal(200, 30, truth.shape) + 300.0 * truth
+    labels = np.zeros_like(truth)
+    for z in (1, 3, 6):
+        labels[z] = truth[z]
+    return image.astype(np.uint16), labels, truth
+
+
+def start(folder, name):
+    return load_model(folder / name, device="cpu", precision="float32")
+
+
+def weights(model):
+    p = model.pipeline
+    return torch.cat(
+        [q.flatten() for part in (p.vae, p.vision_encoder, p.unet) for q in part.parameters()]
+    )
+
+
+def learn(model, image, labels, **options):
+    tuner = FineTuner(model, image, labels, **{"steps": 3, **options})
+    updates = list(tuner.run())
+    return tuner, updates, tuner.result
+
+
+def test_the_source_stays_and_the_result_is_a_model_of_its_own(stack, random_starts, tmp_path):
+    image, labels, _ = stack
+    source = start(random_starts, "thing")
+    before = weights(source).clone()
+    tuner, updates, made = learn(source, image, labels)
+    assert torch.equal(weights(source), before)
+    assert not torch.equal(weights(made), before)
+    assert torch.equal(
+        torch.cat([p.flatten() for p in made.pipeline.vae.parameters()]),
+        torch.cat([p.flatten() for p in source.pipeline.vae.parameters()]),
+    )
+    assert [u.step for u in updates] == [1, 2, 3]
+    assert updates[-1].done == 1
+    assert made.card.parent == "thing"
+    assert "3 painted planes" in made.card.training_data
+    assert tuner.planes == [[1, 3, 6]]
+    found = segment(image, made)
+    made.save(tmp_path / "made")
+    assert (segment(image, tmp_path / "made", device="cpu", precision="float32") == found).all()
+
+
+def test_painted_layers_are_not_changed_and_the_same_seed_is_the_same_model(stack, random_starts):
+    image, labels, _ = stack
+    source, kept = start(random_starts, "thing"), labels.copy()
+    results = [learn(source, image, labels, seed=s)[2] for s in (4, 4, 5)]
+    assert (labels == kept).all()
+    assert torch.equal(weights(results[0]), weights(results[1]))
+    assert not torch.equal(weights(results[0]), weights(results[2]))
+
+
+def test_it_goes_on_from_where_it_stopped(stack, random_starts):
+    image, labels, _ = stack
+    _, _, once = learn(start(random_starts, "thing"), image, labels)
+    _, _, twice = learn(once, image, labels)
+    assert twice.card.parent == once.card.name
+    assert not torch.equal(weights(once), weights(twice))
+
+
+def test_stopped_early_it_keeps_what_there_is(stack, random_starts):
+    tuner = FineTuner(start(random_starts, "thing"), *stack[:2], seconds=1000)
+    with pytest.raises(InputError, match="nothing was learned"):
+        tuner.result  # noqa: B018
+    run = tuner.run()
+    next(run)
+    run.close()
+    assert tuner.result.card.parent == "thing"
+
+
+def test_classes_are_added_by_drawing_each_alone(stack, random_starts):
+    image, labels, _ = stack
+    labels[1, 30:36, 5:15] = 3
+    source = start(random_starts, "thing")
+    _, _, made = learn(source, image, labels, classes=["disc", "none", "bar"])
+    assert [c.name for c in made.card.classes] == ["disc", "none", "bar"]
+    assert made.card.coding == "multiclass"
+    _, probability = segment(image, made, return_probability=True)
+    assert probability.shape == (3, *image.shape)
+    guided = segment(image, made, guide=labels, annotated=[1, 3, 6])
+    assert (guided[1] == labels[1]).all()
+    _, _, more = learn(made, image, np.where(labels == 3, 4, labels))
+    assert len(more.card.classes) == 4
+
+
+def test_drawn_alone_or_together_masks_come_back_alike(random_starts):
+    from sdseg.training.finetune.adapt import adapted, classes_for
+
+    source = start(random_starts, "thing")
+    wide, _ = adapted(source, classes_for(source.card, 2))
+    masks = torch.sign(torch.randn(3, 2, 32, 32))
+    latents = wide.encode_masks(masks)
+    assert latents.shape == (3, wide.latent_channels, 8, 8)
+    back = wide.decode_latents(latents)
+    for k in range(2):
+        alone = source.pipeline.encode_masks(masks[:, k : k + 1])
+        assert torch.allclose(latents[:, 4 * k : 4 * k + 4], alone, atol=1e-5)
+        assert torch.allclose(back[:, k : k + 1], source.pipeline.decode_latents(alone), atol=1e-4)
+
+
+def test_a_model_told_its_class_learns_and_gets_more(stack, random_starts):
+    image, labels, _ = stack
+    source = start(random_starts, "told")
+    assert learn(source, image, labels)[2].pipeline.class_count == 3
+    labels[1, 30:36, 5:15] = 3
+    _, _, made = learn(source, image, labels)
+    assert made.pipeline.class_count == 4
+    assert segment(image, made, guide=labels, annotated=[1, 3, 6], planes=[1]).max() == 3
+
+
+def test_single_objects_learn_too(stack, random_models):
+    image, labels, _ = stack
+    _, _, made = learn(start(random_models, "dots"), image, labels * 7)
+    assert made.card.coding == "instances"
+    assert segment(image, made, instances=True).dtype == np.uint32
+
+
+def test_an_autoencoder_of_two_classes_cannot_draw_three(stack, random_models):
+    image, labels, _ = stack
+    organs = start(random_models, "organs")
+    assert len(learn(organs, image, labels)[2].card.classes) == 2
+    with pytest.raises(InputError, match="base"):
+        FineTuner(organs, image, labels * 3)
+
+
+def test_strokes_learn_from_the_pixels_that_are_known(stack, random_starts):
+    image, labels, _ = stack
+    labels[:] = 0
+    labels[3, 15:17, 15:25], labels[3, 2:4, 5:40] = 1, 2
+    for ignore, drawn in (
+        (0, labels),
+        (255, np.where(labels == 0, 255, np.where(labels == 2, 0, labels))),
+    ):
+        options = {"background_label": 2} if ignore == 0 else {}
+        tuner, _, made = learn(
+            start(random_starts, "thing"), image, drawn.astype(np.uint8), ignore_label=ignore, **options
+        )
+        assert tuner.planes == [[3]]
+        assert len(made.card.classes) == 1
+
+
+def test_one_plane_an_empty_plane_a_single_image(stack, random_starts):
+    image, labels, truth = stack
+    source = start(random_starts, "thing")
+    learn(source, image, labels, annotated=[3])
+    learn(source, image, labels, annotated=[0])  # nothing on it: that is known of it
+    learn(source, image[3], truth[3])
+    learn(source, np.stack([image[3]] * 3, axis=-1), truth[3])
+
+
+def test_several_images_of_different_shapes(stack, random_starts):
+    image, labels, truth = stack
+    tuner, _, _ = learn(
+        start(random_starts, "thing"), [image, image[:5, :32, :36]], [labels, truth[:5, :32, :36]],
+        annotated=[[1, 3, 6], [2]],
+    )  # fmt: skip
+    assert tuner.planes == [[1, 3, 6], [2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"classes": []}, "0 names for 1"),
+        ({"annotated": [99]}, "out of range"),
+    ],
+)
+def test_what_cannot_be_used_is_said(stack, random_starts, options, message):
+    with pytest.raises(InputError, match=message):
+        FineTuner(start(random_starts, "thing"), *stack[:2], **options)
+
+
+def test_object_ids_are_not_taken_for_classes(stack, random_starts):
+    with pytest.raises(InputError, match="single objects"):
+        FineTuner(start(random_starts, "thing"), stack[0], stack[1].astype(np.uint16) * 500)
+
+
+def test_labels_of_another_shape_and_too_few_lists(stack, random_starts):
+    source = start(random_starts, "thing")
+    with pytest.raises(InputError, match="does not match"):
+        FineTuner(source, stack[0], stack[1][:4])
+    with pytest.raises(InputError, match="1 for 2 images"):
+        FineTuner(source, [stack[0]] * 2, [stack[1]])
+    with pytest.raises(InputError, match="annotated: 1 lists"):
+        FineTuner(source, [stack[0]] * 2, [stack[1]] * 2, annotated=[[1]])
+
+
+def test_large_planes_are_fitted_and_ct_gets_a_window(random_starts):
+    card = dataclasses.replace(start(random_starts, "thing").card, size=256)
+    small, large = (plan((4, n, n), np.int16, card) for n in (200, 512))
+    assert placement_for([small], card) == "tile"
+    assert placement_for([large], card) == "fit"
+    rng = np.random.default_rng(0)
+    ct = rng.normal(40, 20, (4, 64, 64)).astype(np.int16)
+    ct[:, :20] = -1000
+    labels = np.zeros(ct.shape, np.uint8)
+    labels[1, 30:50, 30:50] = 1
+    found = painted(ct, labels, plan(ct.shape, ct.dtype, card))
+    window = intensity_for([found], Intensity())
+    assert window.kind == "window"
+    assert -400 < window.low < 0 < 80 < window.high < 500
+    positive = painted(np.abs(ct) % 900, labels, plan(ct.shape, ct.dtype, card))
+    assert intensity_for([positive], Intensity()).kind == "percentile"
+
+
+def test_many_objects_may_be_mirrored(stack, random_starts):
+    image, labels, _ = stack
+    card = start(random_starts, "thing").card
+    work = plan(image.shape, image.dtype, card)
+    assert not scattered([painted(image, labels, work)])
+    labels[:] = 0
+    labels[2, ::8, ::8] = 1
+    assert scattered([painted(image, labels, work)])
+
+
+def test_the_next_plane_is_an_unpainted_one(stack, random_starts):
+    image, _, _ = stack
+    source = start(random_starts, "thing")
+    work = plan(image.shape, image.dtype, source.card)
+    assert next_plane(image, source, work, [0, 1, 2, 3, 4, 5, 7]) == 6
+    assert next_plane(image, source, work, [3], samples=2) != 3
+    with pytest.raises(InputError, match="painted already"):
+        next_plane(image, source, work, range(8))

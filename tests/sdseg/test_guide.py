@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from sdseg import load_model
+from sdseg.errors import InputError
+from sdseg.guide import Guidance
+from sdseg.painted import painted
+from sdseg.stack import plan, segment_planes
+
+
+@pytest.fixture
+def organs(random_models):
+    return load_model(random_models / "organs", device="cpu", precision="float32")
+
+
+@pytest.fixture
+def stack():
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 255, (9, 40, 52), np.uint8)
+    labels = np.zeros(image.shape, np.uint8)
+    for z in (2, 6):
+        labels[z, 5:20, 6:30] = 1
+        labels[z, 25:33, 30:44] = 2
+    return image, labels
+
+
+def guidance(stack, model, **options):
+    image, labels = stack
+    work = plan(image.shape, image.dtype, model.card)
+    return work, Guidance(painted(image, labels, work, **options), model.card)
+
+
+def drawn(image, model, work, **options):
+    return list(segment_planes(image, model, work, **options))
+
+
+def test_painted_planes_are_kept_as_painted_and_others_are_not_those_of_noise(stack, organs):
+    work, guide = guidance(stack, organs)
+    plain, guided = drawn(stack[0], organs, work), drawn(stack[0], organs, work, guide=guide)
+    assert [p.number for p in guided] == list(range(9))
+    for z in (2, 6):
+        assert (guided[z].labels == stack[1][z]).all()
+    assert any(
+        (a.probability != b.probability).any() for a, b in zip(plain[3:6], guided[3:6], strict=True)
+    )
+
+
+def test_where_nothing_is_guessed_planes_start_from_pure_noise(stack, organs):
+    image, labels = stack
+    labels[2], labels[6] = 0, 0
+    labels[4, 10:14, 10:14] = 1  # is gone two planes on
+    work, guide = guidance((image, labels), organs)
+    plain, guided = drawn(image, organs, work), drawn(image, organs, work, guide=guide)
+    for z in (0, 8):
+        assert (plain[z].probability == guided[z].probability).all()
+
+
+def test_strokes_are_kept_and_the_rest_of_their_plane_is_segmented(stack, organs):
+    image, labels = stack
+    labels[:] = 255
+    labels[3, 10, 5:30] = 2
+    work, guide = guidance((image, labels), organs, ignore_label=255)
+    plain, guided = drawn(image, organs, work), drawn(image, organs, work, guide=guide)
+    assert (guided[3].labels[10, 5:30] == 2).all()
+    elsewhere = labels[3] == 255
+    assert (guided[3].probability[:, elsewhere] == plain[3].probability[:, elsewhere]).all()
+
+
+def test_the_batch_size_does_not_matter(stack, organs):
+    work, guide = guidance(stack, organs)
+    one = drawn(stack[0], organs, work, guide=guide, batch_size=1)
+    many = drawn(stack[0], organs, work, guide=guide, batch_size=7)
+    for a, b in zip(one, many, strict=True):
+        assert (a.probability == b.probability).all()
+
+
+def test_single_planes_and_samples(stack, organs):
+    work, guide = guidance(stack, organs)
+    whole = drawn(stack[0], organs, work, guide=guide, samples=2)
+    part = dataclasses.replace(work, planes=(2, 4))
+    found = drawn(stack[0], organs, part, guide=guide, samples=2)
+    assert (found[1].probability == whole[4].probability).all()
+    assert not found[0].stability.any()  # painted: nothing is in doubt
+
+
+def test_the_pipeline_checks_a_guess(organs):
+    images, p = torch.zeros(2, 3, 32, 32), organs.pipeline
+    guess, start = torch.zeros(2, 2, 32, 32), torch.tensor([5, 999])
+    for change, message in (
+        ({"guess": guess}, "give both"),
+        ({"guess": guess[:, :1], "start": start}, "need masks"),
+        ({"guess": guess, "start": torch.tensor([5, 1000])}, "timesteps"),
+        ({"guess": guess, "start": start, "steps": 2}, "single step"),
+    ):
+        with pytest.raises(InputError, match=message):
+            p(images, **change)
+
+
+def test_the_last_timestep_leaves_nothing_of_a_guess(organs):
+    images, p = torch.rand(2, 3, 32, 32) * 2 - 1, organs.pipeline
+    guess = torch.sign(torch.randn(2, 2, 32, 32))
+    free = p(images, seed=3).probability
+    for start, same in ((torch.tensor([999, 999]), True), (torch.tensor([100, 100]), False)):
+        guided = p(images, seed=3, guess=guess, start=start).probability
+        assert torch.equal(free, guided) is same
+
+
+def test_models_of_single_objects_and_three_directions_are_refused(stack, organs, random_models):
+    dots = load_model(random_models / "dots", device="cpu", precision="float32")
+    with pytest.raises(InputError, match="single objects"):
+        guidance(stack, dots)
+    work, guide = guidance(stack, organs)
+    with pytest.raises(InputError, match="one slicing direction"):
+        drawn(stack[0], organs, work, guide=guide, orthogonal=True)

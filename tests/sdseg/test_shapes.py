@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sdseg import Card
+from sdseg.card import ClassInfo
+from sdseg.errors import InputError
+from sdseg.shapes import Shapes, signed_distance, timestep
+
+CARD = Card("one")
+
+
+def disc(radius: float, centre: tuple[float, float] = (32, 32), side: int = 64) -> np.ndarray:
+    y, x = np.mgrid[:side, :side]
+    return ((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2).astype(np.uint8)
+
+
+@given(arrays(bool, (9, 11)))
+def test_signed_distance_is_above_0_inside_and_below_outside(mask):
+    distance = signed_distance(mask)
+    assert distance.dtype == np.float32
+    assert ((distance > 0) == mask).all()
+    assert np.abs(distance).min() >= 0.5
+    assert np.abs(distance).max() <= 24
+
+
+def test_the_outline_runs_between_pixels():
+    mask = np.zeros((1, 8), bool)
+    mask[:, 4:] = True
+    assert signed_distance(mask)[0].tolist() == [-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5]
+
+
+def test_halfway_between_two_discs_lies_the_disc_of_the_mean_radius():
+    shapes = Shapes({0: disc(10), 10: disc(20)}, CARD)
+    guess = shapes.guess(5)
+    area = int((guess.distance[0] > 0).sum())
+    assert area == pytest.approx(np.pi * 15**2, rel=0.03)
+
+
+def test_painted_positions_are_not_looked_at_for_themselves():
+    shapes = Shapes({0: disc(10), 5: np.zeros((64, 64), np.uint8), 10: disc(10)}, CARD)
+    assert (shapes.guess(5).distance[0] > 0).sum() == disc(10).sum()
+    assert (shapes.guess(5, without=(10,)).distance[0] > 0).sum() < disc(10).sum()
+
+
+def test_beyond_the_outermost_plane_shapes_shrink_until_nothing_is_left():
+    shapes = Shapes({4: disc(8)}, CARD, step=2.0)
+    areas = [(shapes.guess(z).distance > 0).sum() for z in (5, 6, 7)]
+    assert areas == sorted(areas, reverse=True)
+    assert areas[0] < disc(8).sum()
+    assert shapes.guess(9) is None
+
+
+def test_doubt_is_largest_in_the_middle_and_grows_with_what_differs():
+    alike = Shapes({0: disc(10), 10: disc(11)}, CARD)
+    unlike = Shapes({0: disc(10), 10: disc(10, (32, 44))}, CARD)
+    assert alike.guess(1).doubt < alike.guess(5).doubt < unlike.guess(5).doubt
+    assert timestep(alike.guess(1).doubt) < timestep(unlike.guess(5).doubt) <= 999
+
+
+def test_a_class_that_ends_in_between_has_no_guess_of_its_own():
+    card = Card("two", classes=(ClassInfo("a"), ClassInfo("b")), coding="multiclass")
+    first = disc(10) + 2 * disc(3, (10, 10))
+    guess = Shapes({0: first, 8: disc(10)}, card).guess(6)
+    assert (guess.distance[0] > 0).any()
+    assert not (guess.distance[1] > 0).any()
+
+
+def test_nothing_painted_gives_no_guess():
+    assert Shapes({}, CARD).guess(3) is None
+    assert Shapes({1: np.zeros((8, 8), np.uint8)}, CARD).guess(3) is None
+
+
+def test_single_objects_cannot_be_carried():
+    with pytest.raises(InputError, match="single objects"):
+        Shapes({}, Card("cells", coding="instances"))
+
+
+@given(st.integers(1, 30), st.integers(1, 30))
+def test_a_shape_that_stays_the_same_is_guessed_exactly(gap, at):
+    shapes = Shapes({0: disc(9), gap + at: disc(9)}, CARD)
+    assert ((shapes.guess(at).distance[0] > 0) == disc(9)).all()
