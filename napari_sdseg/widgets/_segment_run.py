@@ -20,7 +20,17 @@ from sdseg import scratch
 
 from ._kept import Kept
 from ._segment_state import Phase
-from ._segment_work import Counted, Failed, PlaneDone, Ready, Request, Update, forget_limits, work
+from ._segment_work import (
+    Counted,
+    Failed,
+    Guide,
+    PlaneDone,
+    Ready,
+    Request,
+    Update,
+    forget_limits,
+    work,
+)
 from ._worker import make_worker
 
 if TYPE_CHECKING:
@@ -141,15 +151,25 @@ class SegmentRun:
             precision=state.precision,
         )
 
-    def start(self, image: Image) -> bool:
-        """Segment an image as the state says; False if a run is going on or cannot start."""
+    def start(self, image: Image, guide: Guide | None = None, *, keep: bool = True) -> bool:
+        """Segment an image as the state says; False if a run is going on or cannot start.
+
+        Parameters
+        ----------
+        guide
+            Painted planes that are kept and started from.
+        keep
+            Keep the probabilities where they fit, so that the result can be cut anew.
+        """
         request = self.request(image)
         if request is None or self._worker is not None or not self.state.begin():
             return False
         forget_limits()  # the image may have been changed in place since the last look
         channels = 2 if self.state.card is None else max(2, len(self.state.card.classes))
-        if Kept.fits(request.plan, channels):
+        if keep and Kept.fits(request.plan, channels):
             request = replace(request, kept=Kept(request.plan))
+        if guide is not None:
+            request = replace(request, guide=guide)
         self._clear()
         self._image, self._request = image, request
         self._worker = start_worker(request, self._receive, self._ended)
@@ -244,6 +264,8 @@ class SegmentRun:
             return
         labels = scratch.zeros(request.plan.output_shape, ready.dtype)
         settings = {k: v for k, v in self.state.settings().items() if k not in ("model", "planes")}
+        if request.guide is not None:
+            settings["guided"] = True
         level = self.state.level
         layer = make_labels(
             labels,

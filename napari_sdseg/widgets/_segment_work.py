@@ -18,6 +18,8 @@ import numpy as np
 
 from sdseg.errors import Cancelled, OutOfMemoryError, SDSegError
 
+from . import _made
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Counted",
     "Failed",
+    "Guide",
     "PlaneDone",
     "Ready",
     "Request",
@@ -50,6 +53,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Guide:
+    """What was painted, to be kept and started from; see `sdseg.painted.painted`."""
+
+    labels: Any
+    annotated: tuple[tuple[int, ...], ...]
+    ignore: int | None = None
+    background: int | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """What to segment and how; see `sdseg.stack.segment_planes`.
 
@@ -59,6 +72,8 @@ class Request:
         Where probabilities are put; None: nowhere.
     recut
         Labels are made of what ``kept`` holds, without the networks.
+    guide
+        Painted planes that are kept and started from; None: there are none.
     """
 
     data: Any
@@ -73,6 +88,7 @@ class Request:
     precision: str | None = None
     kept: Kept | None = None
     recut: bool = False
+    guide: Guide | None = None
 
     @property
     def predictions(self) -> int:
@@ -194,7 +210,7 @@ def _open(request: Request, count: Callable[[int, int], object]) -> tuple[Ready,
     from sdseg.stack import label_dtype, label_planes, segment_planes
     from sdseg.store import load_model
 
-    model = load_model(request.model, device=request.device, precision=request.precision)
+    model = load_model(_made.source(request.model), device=request.device, precision=request.precision)
     ready = Ready(model.card, label_dtype(model.card, request.instances), model.device_note)
     cut: dict[str, Any] = {"instances": request.instances, "threshold": request.threshold}
     if request.recut and request.kept is not None:
@@ -207,10 +223,30 @@ def _open(request: Request, count: Callable[[int, int], object]) -> tuple[Ready,
         samples=request.samples,
         orthogonal=request.orthogonal,
         limits=_limits(request, model.card),
+        guide=_guidance(request, model.card),
         progress=count,
         **cut,
     )
     return ready, planes
+
+
+def _guidance(request: Request, card: Card) -> Any:
+    """Return what the engine makes of the painted planes; None: there are none."""
+    guide = request.guide
+    if guide is None:
+        return None
+    from sdseg.guide import Guidance
+    from sdseg.painted import painted
+
+    found = painted(
+        request.data,
+        guide.labels,
+        request.plan,
+        annotated=list(guide.annotated),
+        ignore_label=guide.ignore,
+        background_label=guide.background,
+    )
+    return Guidance(found, card)
 
 
 #: Of the image that was looked at last: finding them again would make every preview wait.

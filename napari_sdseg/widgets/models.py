@@ -24,7 +24,7 @@ from sdseg.store import list_models
 from . import _models_ask as ask
 from . import _models_work as jobs
 from ._models_card import card_html, swatch
-from ._models_changed import models_changed
+from ._models_changed import listen, models_changed
 from ._models_run import ModelsRun, words
 from ._models_state import ModelsState, Phase, origin
 from ._wrapped_text import WrappedText
@@ -126,7 +126,7 @@ class ModelsWidget(QWidget):
             events[name].connect(self._draw)
         for name in ("done", "total"):
             events[name].connect(self._draw_progress)
-        models_changed.connect(self.reload)
+        listen(self.reload)
         self.run.added.connect(self._added)
         # a plain object's method: this one is half gone when the signal comes
         self.destroyed.connect(self.run.close)

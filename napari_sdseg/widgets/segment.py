@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QSignalBlocker
 from qtpy.QtWidgets import QApplication
 
-from napari_sdseg.layers import image_array, image_spacing, is_ours
-from sdseg.axes import colours
+from napari_sdseg.layers import is_ours
 from sdseg.errors import InputError
 from sdseg.store import list_models
 
-from . import _remembered
+from . import _made, _remembered
 from ._commit import Commit, Rule
-from ._models_changed import models_changed
+from ._image_facts import image_facts
+from ._models_changed import listen
 from ._preview import Preview
 from ._script import script
 from ._segment_form import NO_LAYER, SegmentForm
 from ._segment_run import SegmentRun
-from ._segment_state import ImageFacts, Phase, SegmentState
+from ._segment_state import Phase, SegmentState
 from ._segment_work import forget_limits, warm_up
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from sdseg.card import Card
+
+    from ._segment_state import ImageFacts
 
 __all__ = ["SegmentWidget"]
 
@@ -109,7 +111,7 @@ class SegmentWidget(SegmentForm):
         self.destroyed.connect(self.preview.close)
         self.viewer.dims.events.axis_labels.connect(self._choose_image)
         self.viewer.dims.events.current_step.connect(self._follow)
-        models_changed.connect(self._list_models)
+        listen(self._list_models)
 
     # -- choices ---------------------------------------------------------------------------------
 
@@ -136,10 +138,12 @@ class SegmentWidget(SegmentForm):
         self._choose_image()
 
     def _list_models(self) -> None:
-        self._models = {m.name: m.card for m in list_models()}
-        before = self.model_box.value
+        unsaved = _made.cards()
+        self._models = {m.name: m.card for m in list_models()} | unsaved
+        before = _made.called_now(self.model_box.value)
         with self.model_box.changed.blocked():
-            self.model_box.choices = list(self._models)
+            said = {name: f"{name}  (not saved)" for name in unsaved}
+            self.model_box.choices = [(said.get(name, name), name) for name in self._models]
             if before in self._models:
                 self.model_box.value = before
         if self.state.model is not None:
@@ -171,16 +175,7 @@ class SegmentWidget(SegmentForm):
             self._followed = layer
 
     def _facts(self, layer: Image) -> ImageFacts:
-        data, channel_axis = image_array(layer, self.state.level)
-        # The sliders' names. While a layer is being added the viewer may still have too few axes.
-        names = list(self.viewer.dims.axis_labels[-layer.ndim :])
-        if len(names) < layer.ndim:
-            names = list(layer.axis_labels)
-        if channel_axis is not None:
-            names.append("colour")
-        shape = tuple(data.shape)
-        spacing = image_spacing(layer, colours(shape, channel_axis), self.state.level)
-        return ImageFacts(layer.name, shape, data.dtype, tuple(names), channel_axis, *spacing)
+        return image_facts(self.viewer, layer, self.state.level)
 
     def _list_axes(self) -> None:
         choices = self.state.axis_choices()
@@ -288,7 +283,9 @@ class SegmentWidget(SegmentForm):
 
     def _press_script(self, _: Any = None) -> None:
         layer, clipboard = self.image_box.value, QApplication.clipboard()
-        if layer is not None and clipboard is not None:
+        if _made.find(self.state.model or "") is not None:
+            self.state.choose(message="Save the model first: a script finds saved ones only.")
+        elif layer is not None and clipboard is not None:
             clipboard.setText(script(layer.name, self.state.settings()))
             self.state.choose(message="The script is on the clipboard; it runs in napari's console.")
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import edt
 import numpy as np
 
 from .errors import InputError, InputTypeError
@@ -30,6 +31,8 @@ __all__ = [
 
 #: Of an annotated plane's pixels: fewer labelled than this, in at least two classes, are strokes.
 _STROKES = 0.3
+#: A stroke is thinner than the plane's side over half of this. More labels than that are objects.
+_THIN, _MOST_STROKES = 24, 12
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,16 @@ def read_labels(labels: Any, index: Index) -> npt.NDArray[Any]:
 def looks_like_strokes(plane: npt.NDArray[Any]) -> bool:
     """Guess whether a plane of labels, 0 where nothing was painted, holds strokes or whole shapes.
 
-    Strokes are thin, cover little, and are there for two labels at least: one class, and what it is
-    not.
+    Strokes cover little, are there for two labels at least (one class, and what it is not), and all
+    labels but one are thin: background is often painted with a broad brush. More than a few labels are
+    objects.
     """
     labels, counts = np.unique(plane[plane > 0], return_counts=True)
-    return bool(len(labels) > 1 and counts.sum() < _STROKES * plane.size)
+    if not 1 < len(labels) <= _MOST_STROKES or counts.sum() >= _STROKES * plane.size:
+        return False
+    depth = edt.edt(np.ascontiguousarray(plane, np.uint32), black_border=False, parallel=1)
+    deepest = sorted(float(depth[plane == k].max()) for k in labels)
+    return bool(deepest[-2] < max(plane.shape) / _THIN)
 
 
 def annotated_planes(labels: Any, work: StackPlan, ignore: int | None = None) -> list[Index]:

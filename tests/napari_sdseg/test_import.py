@@ -32,6 +32,6 @@ def test_importing_takes_under_three_tenths_of_a_second():
 def test_the_public_face():
     import napari_sdseg
 
-    assert set(napari_sdseg.__all__) == {"__version__", "segment"}
+    assert set(napari_sdseg.__all__) == {"__version__", "finetune", "segment"}
     assert callable(napari_sdseg.segment)
     assert napari_sdseg.__version__[0].isdigit()

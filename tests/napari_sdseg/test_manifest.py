@@ -42,7 +42,7 @@ def test_menus_are_ones_that_napari_opens_to_plugins(manifest):
 
 def test_what_is_contributed(manifest):
     found = manifest.contributions
-    assert [w.display_name for w in found.widgets] == ["Segment", "Evaluate", "Models"]
+    assert [w.display_name for w in found.widgets] == ["Segment", "Fine-tune", "Evaluate", "Models"]
     assert {s.key for s in found.sample_data} == {"nuclei", "ct"}
     assert all(c.id.startswith("napari-sdseg.") for c in found.commands)
     commands = {c.id for c in found.commands}

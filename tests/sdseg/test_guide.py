@@ -52,12 +52,12 @@ def test_painted_planes_are_kept_as_painted_and_others_are_not_those_of_noise(st
 
 def test_where_nothing_is_guessed_planes_start_from_pure_noise(stack, organs):
     image, labels = stack
-    labels[2], labels[6] = 0, 0
-    labels[4, 10:14, 10:14] = 1  # is gone two planes on
-    work, guide = guidance((image, labels), organs)
+    labels[:] = 0
+    labels[2, 5:31, 10:36] = 1  # is gone on the next painted plane
+    work, guide = guidance((image, labels), organs, annotated=[2, 8])
     plain, guided = drawn(image, organs, work), drawn(image, organs, work, guide=guide)
-    for z in (0, 8):
-        assert (plain[z].probability == guided[z].probability).all()
+    assert (plain[7].probability == guided[7].probability).all()
+    assert (plain[3].probability != guided[3].probability).any()
 
 
 def test_strokes_are_kept_and_the_rest_of_their_plane_is_segmented(stack, organs):

@@ -103,6 +103,8 @@ def test_strokes_are_told_from_whole_shapes():
     plane[:] = 0
     plane[10:30, 10:30] = 1
     assert not looks_like_strokes(plane)
+    plane[2:8, 2:30] = 2  # two organs, and most of the plane is neither
+    assert not looks_like_strokes(plane)
 
 
 def test_lazy_labels_are_read_plane_by_plane(stack):

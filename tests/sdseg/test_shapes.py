@@ -25,7 +25,7 @@ def test_signed_distance_is_above_0_inside_and_below_outside(mask):
     assert distance.dtype == np.float32
     assert ((distance > 0) == mask).all()
     assert np.abs(distance).min() >= 0.5
-    assert np.abs(distance).max() <= 24
+    assert np.abs(signed_distance(mask, 2.0)).max() <= 2
 
 
 def test_the_outline_runs_between_pixels():
@@ -48,11 +48,14 @@ def test_painted_positions_are_not_looked_at_for_themselves():
 
 
 def test_beyond_the_outermost_plane_shapes_shrink_until_nothing_is_left():
-    shapes = Shapes({4: disc(8)}, CARD, step=2.0)
-    areas = [(shapes.guess(z).distance > 0).sum() for z in (5, 6, 7)]
+    shapes = Shapes({0: disc(8), 4: disc(8)}, CARD, step=2.0)
+    areas = [(shapes.guess(z).distance > 0).sum() for z in (5, 6, 7, 12)]
     assert areas == sorted(areas, reverse=True)
-    assert areas[0] < disc(8).sum()
-    assert shapes.guess(9) is None
+    assert disc(8).sum() > areas[0] > areas[1] > areas[2] == 0
+    # Nothing is left, which is a guess too, and a surer one the farther away.
+    assert shapes.guess(40).doubt < shapes.guess(7).doubt
+    further = Shapes({0: disc(8), 8: disc(8)}, CARD, step=2.0).guess(11).distance > 0
+    assert further.sum() > areas[2]  # painted farther apart, it ends farther away
 
 
 def test_doubt_is_largest_in_the_middle_and_grows_with_what_differs():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,14 +47,15 @@ class Variation:
 class Drawn:
     """A batch; see `sdseg.training.finetune.examples.Example`.
 
-    ``guess`` is a wrong guess of every mask: what neighbours said, or the mask bent; ``start`` (N,)
-    the timestep it is noised to.
+    ``guess`` is a wrong guess of every mask: what neighbours said, or the mask bent; ``startable``
+    says of which it can be started from: not of those of which only strokes are known.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
     weights: torch.Tensor
     complete: torch.Tensor
+    startable: torch.Tensor
     guess: torch.Tensor
 
 
@@ -128,6 +129,7 @@ class Draws:
             targets,
             weights,
             torch.tensor([e.complete for e in chosen]),
+            torch.tensor([e.complete or e.carried for e in chosen]),
             torch.where(keep, bent, guesses),
         )
 
@@ -164,12 +166,13 @@ class Draws:
         def cut(maps: torch.Tensor) -> torch.Tensor:
             return maps[:, y : y + h, x : x + w]
 
-        from .examples import Example as Piece
-
-        return Piece(
-            cut(example.image), cut(example.target), cut(example.weight), example.complete,
-            None if example.guess is None else cut(example.guess), example.doubt,
-        )  # fmt: skip
+        return replace(
+            example,
+            image=cut(example.image),
+            target=cut(example.target),
+            weight=cut(example.weight),
+            guess=None if example.guess is None else cut(example.guess),
+        )
 
     def _integer(self, below: int) -> int:
         return int(torch.randint(0, max(1, below), (1,), generator=self.generator))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,8 @@ __all__ = ["Example", "Stack"]
 
 #: Planes between the painted ones that are learned from at most, spread evenly.
 _BETWEEN = 48
+#: Pixels by which carried shapes must have vanished before a plane counts as empty.
+_GONE = 6.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Example:
         Every pixel is known, as painted.
     guess
         (K, h, w) in [-1, 1], carried from the other painted planes; None: there is none.
-    doubt
-        Of the guess, see `sdseg.shapes.Guess`.
+    carried
+        The target itself is carried from painted planes: it may be started from, bent, like a painted
+        one.
     """
 
     image: torch.Tensor
@@ -53,7 +56,7 @@ class Example:
     weight: torch.Tensor
     complete: bool
     guess: torch.Tensor | None = None
-    doubt: float = 1.0
+    carried: bool = False
 
 
 @dataclass
@@ -99,7 +102,9 @@ class Stack:
     def _resized(self, maps: torch.Tensor) -> torch.Tensor:
         return whole(maps, self.lay)
 
-    def examples(self, planes: Sequence[Index]) -> tuple[list[Example], list[Example]]:
+    def examples(
+        self, planes: Sequence[Index], *, between: bool = True
+    ) -> tuple[list[Example], list[Example]]:
         """Return what some of the annotated planes teach.
 
         Returns
@@ -114,18 +119,31 @@ class Stack:
         for index in planes:
             example = self.example(index)
             volume = shapes.get(self.painted.volume(index))
-            found = None if volume is None else volume.guess(self.painted.position(index))
+            found = None
+            # Of an outermost plane the others say that it is empty, or nearly: a network that learns
+            # to draw a shape there all the same will do so wherever nothing is.
+            if volume is not None and None not in volume.around(self.painted.position(index)):
+                found = volume.guess(self.painted.position(index))
             own.append(example if found is None else self._with(example, found))
-        if not self.between:
+        if not (between and self.between):
             return own, carried
         for at, volume in shapes.items():
             trust = _trust(volume, self.card)
             if trust <= 0:
                 continue
-            for position in self._unpainted(volume):
+            empty: list[Example] = []
+            before = len(carried)
+            for position in self._unpainted():
                 found = volume.guess(position)
-                if found is not None and found.doubt < 0.75:
-                    carried.append(self._guessed(self.painted.index(at, position), found, trust))
+                if found is None:
+                    continue
+                index = self.painted.index(at, position)
+                if found.doubt < 0.75:
+                    carried.append(self._guessed(index, found, trust))
+                elif found.distance.max() < -_GONE:
+                    empty.append(self._empty(index, found, trust))
+            # Few of these: networks learn to draw nothing all too easily.
+            carried += empty[:: max(1, 3 * len(empty) // max(1, len(carried) - before))]
         return own, carried
 
     def _shapes(self, planes: Sequence[Index]) -> dict[tuple[int, ...], Shapes]:
@@ -144,30 +162,35 @@ class Stack:
             if len(volume) > 1
         }
 
-    def _unpainted(self, shapes: Shapes) -> list[int]:
+    def _unpainted(self) -> list[int]:
         axis = self.painted.axis
         assert axis is not None
         painted = {self.painted.position(i) for i in self.painted.planes}
         count = self.painted.work.output_shape[axis]
-        first, last = shapes.positions[0], shapes.positions[-1]
-        free = [z for z in range(count) if z not in painted and first - 8 <= z <= last + 8]
+        free = [z for z in range(count) if z not in painted]
         if len(free) > _BETWEEN:
             free = [free[i] for i in np.linspace(0, len(free) - 1, _BETWEEN).round().astype(int)]
         return free
 
     def _with(self, example: Example, found: Guess) -> Example:
         guess = self._resized(torch.from_numpy(found.masks))
-        return Example(
-            example.image, example.target, example.weight, example.complete, guess, found.doubt
-        )
+        return replace(example, guess=guess)
+
+    def _empty(self, index: Index, found: Guess, trust: float) -> Example:
+        """Take a plane far beyond the painted ones for empty, though not with much conviction."""
+        image = self._image(index)
+        target = torch.from_numpy(np.full_like(found.distance, -1))
+        weight = torch.full((1, *image.shape[1:]), 0.6 * trust)
+        return Example(image, self._resized(target), weight, False, carried=True)
 
     def _guessed(self, index: Index, found: Guess, trust: float) -> Example:
         """Take a guess for the truth, but for a margin around its outline."""
-        margin = 1.0 + 6.0 * found.doubt
-        sure = np.abs(found.distance).min(axis=0) >= margin
+        sure = np.abs(found.distance).min(axis=0) >= found.margin
         weight = torch.from_numpy(sure.astype(np.float32) * trust * (1 - found.doubt))[None]
         target = torch.from_numpy(found.masks)
-        return Example(self._image(index), self._resized(target), self._resized(weight), False)
+        return Example(
+            self._image(index), self._resized(target), self._resized(weight), False, carried=True
+        )
 
 
 def whole(maps: torch.Tensor, lay: tiles.Layout) -> torch.Tensor:

@@ -55,8 +55,8 @@ def loss(
     """Return the mean loss of a batch.
 
     Part of it is drawn from noise alone; part starts from a wrong guess, noised; the rest from the
-    noised truth. Planes that are not known completely have no latent to compare with: they are drawn
-    from noise alone, and compared where they are known, through the frozen decoder.
+    noised truth. Planes that are not known completely have no latent to compare with: they are
+    compared where they are known, through the frozen decoder.
     """
     s, p = settings, pipeline
     alphas = p.scheduler.alphas_cumprod
@@ -65,9 +65,10 @@ def loss(
     targets = batch.targets.to(device)
     draw = torch.rand((n,), generator=generator)
     t = torch.randint(0, last + 1, (n,), generator=generator)
-    alone = (draw < s.alone) | ~batch.complete
+    alone = (draw < s.alone) | ~batch.startable | (~batch.complete & (draw > s.alone + s.guided))
+    # What is carried is no truth to be noised: it is started from as a guess, or not at all.
     guided = ~alone & (draw < s.alone + s.guided)
-    t = torch.where(guided, torch.randint(100, 900, (n,), generator=generator), t)
+    t = torch.where(guided, torch.randint(50, 700, (n,), generator=generator), t)
     t = torch.where(alone, torch.full_like(t, last), t)
     classes = None
     if p.class_count is not None:

@@ -40,7 +40,7 @@ class FineTuneSettings:
         How far planes are varied; None: flips where there are many objects, else upright.
     """
 
-    learning_rate: float = 4e-4
+    learning_rate: float = 6e-4
     warmup: float = 0.03
     weight_decay: float = 0.01
     clip: float = 1.0

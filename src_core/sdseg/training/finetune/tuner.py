@@ -186,7 +186,7 @@ class FineTuner:
         train, held = _split(every)
         everything = not any(held)
         variation = s.variation or Variation(flips=scattered(self.painted))
-        draws = self._draws(train, variation)
+        draws = self._draws(train, variation, between=everything)
         generator = torch.Generator().manual_seed(self.seed + 1)
         if not everything:
             self.before = self._score_source(held)
@@ -235,8 +235,10 @@ class FineTuner:
             parts.append(seconds / self.seconds)
         return max(parts)
 
-    def _draws(self, planes: _Planes, variation: Variation) -> Draws:
-        groups = [s.examples(chosen) for s, chosen in zip(self._stacks, planes, strict=True)]
+    def _draws(self, planes: _Planes, variation: Variation, *, between: bool = True) -> Draws:
+        groups = [
+            s.examples(chosen, between=between) for s, chosen in zip(self._stacks, planes, strict=True)
+        ]
         side = -(-self.card.size // self._pipeline.multiple) * self._pipeline.multiple
         first = next(own[0] for own, _ in groups if own)
         area = math.prod(min(n, side) for n in first.image.shape[1:])
