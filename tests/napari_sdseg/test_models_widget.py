@@ -66,14 +66,14 @@ def listed(panel):
 
 
 def test_the_list_and_the_card_of_the_chosen(panel):
-    assert listed(panel) == ["nuclei", "dots", "organs"]
+    assert listed(panel) == ["base", "nuclei", "dots", "organs"]
     assert panel.list.currentRow() == 0
-    panel.list.setCurrentRow(2)
+    panel.list.setCurrentRow(3)
     card = panel.card.toPlainText()
     for said in ("organs", "Two organs, for tests.", "liver", "bone", "Licence", "On disk", "yours"):
         assert said in card
     assert "#56b4e9" in panel.card.toHtml()
-    assert panel.list.item(2).text() == "organs\nyours · liver, bone"
+    assert panel.list.item(3).text() == "organs\nyours · liver, bone"
 
 
 def test_what_comes_with_sdseg_can_only_be_exported(panel):
@@ -81,7 +81,7 @@ def test_what_comes_with_sdseg_can_only_be_exported(panel):
     assert not panel.delete_button.enabled
     assert "comes with SDSeg" in panel.delete_button.tooltip
     assert panel.export_button.enabled
-    panel.list.setCurrentRow(1)
+    panel.list.setCurrentRow(2)
     assert panel.rename_button.enabled
 
 
@@ -94,21 +94,21 @@ def test_a_cards_words_are_not_taken_for_html(panel, tmp_path):
 
 
 def test_renaming(panel, qtbot, monkeypatch, told):
-    panel.list.setCurrentRow(1)
+    panel.list.setCurrentRow(2)
     monkeypatch.setattr(ask, "for_name", lambda *_: "organs")
     press(qtbot, panel.rename_button)
     assert panel.status_label.text().startswith("there is a model 'organs' already")
     assert told == []
     monkeypatch.setattr(ask, "for_name", lambda *_: "spots")
     press(qtbot, panel.rename_button)
-    assert listed(panel) == ["nuclei", "organs", "spots"]
+    assert listed(panel) == ["base", "nuclei", "organs", "spots"]
     assert panel.state.chosen == "spots"
-    assert panel.list.currentRow() == 2
+    assert panel.list.currentRow() == 3
     assert told == [["organs", "spots"]]
 
 
 def test_deleting_asks_and_can_be_undone(panel, qtbot, monkeypatch, told):
-    panel.list.setCurrentRow(1)
+    panel.list.setCurrentRow(2)
     monkeypatch.setattr(ask, "whether_to_delete", lambda *_: False)
     press(qtbot, panel.delete_button)
     assert users() == ["dots", "organs"]
@@ -126,7 +126,7 @@ def test_deleting_asks_and_can_be_undone(panel, qtbot, monkeypatch, told):
 
 
 def test_exporting_and_adding(panel, qtbot, monkeypatch, told, tmp_path):
-    panel.list.setCurrentRow(1)
+    panel.list.setCurrentRow(2)
     monkeypatch.setattr(ask, "for_target", lambda *_: tmp_path / "out.zip")
     press(qtbot, panel.export_button)
     finished(panel, qtbot)
@@ -221,7 +221,7 @@ def test_models_that_others_add_appear(panel, tmp_path):
     library.add(tmp_path / "mine" / "dots", "trained")
     models_changed.emit()
     assert "trained" in listed(panel)
-    assert panel.state.chosen == "nuclei"
+    assert panel.state.chosen == "base"
 
 
 def test_it_fits_a_narrow_dock(panel):
