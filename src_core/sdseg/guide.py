@@ -8,7 +8,7 @@ SDEdit). The guess here is the painted shapes, carried to the plane (`sdseg.shap
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -89,11 +89,7 @@ class Guidance:
     def _shapes(self, index: Index) -> Shapes:
         volume = self.painted.volume(index)
         if volume not in self._volumes:
-            planes: dict[int, npt.NDArray[Any]] = {}
-            for other in self.painted.planes:
-                if self.painted.volume(other) == volume:
-                    ids, known = self.painted.plane(other)
-                    if known.all():
-                        planes[self.painted.position(other)] = ids
+            here = [i for i in self.painted.planes if self.painted.volume(i) == volume]
+            planes = self.painted.complete(here).get(volume, {})
             self._volumes[volume] = Shapes(planes, self.card, step=plane_step(self.painted.work))
         return self._volumes[volume]

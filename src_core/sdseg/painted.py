@@ -119,6 +119,17 @@ class Painted:
         """Return class ids (H, W) of a plane, and where they are known."""
         return self.strokes.read(read_labels(self.labels, index))
 
+    def complete(
+        self, planes: Sequence[Index]
+    ) -> dict[tuple[int, ...], dict[int, npt.NDArray[np.int64]]]:
+        """Return the completely painted ones of some planes: volume -> position -> class ids."""
+        volumes: dict[tuple[int, ...], dict[int, npt.NDArray[np.int64]]] = {}
+        for index in planes:
+            ids, known = self.plane(index)
+            if known.all():
+                volumes.setdefault(self.volume(index), {})[self.position(index)] = ids
+        return volumes
+
     def digest(self, into: Any) -> None:
         """Add the annotated planes, image and labels, to a hash."""
         for index in self.planes:

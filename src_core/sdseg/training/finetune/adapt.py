@@ -42,7 +42,7 @@ def classes_for(card: Card, count: int, names: Sequence[str] | None = None) -> t
         count = 1
     if names is not None and len(names) < count:
         raise InputError(f"classes: {len(names)} names for {count} painted classes, {list(names)}")
-    if names is not None and card.coding in ("binary", "instances") and card.coding == "instances":
+    if names is not None and card.coding == "instances":
         names = names[:1]
     total = max(count, len(card.classes)) if names is None else max(count, len(names))
     out = []

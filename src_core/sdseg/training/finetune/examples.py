@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from ...shapes import Guess, Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy.typing as npt
 
     from ...axes import Index
     from ...card import Card
@@ -150,15 +148,9 @@ class Stack:
         """Return the completely painted planes of each volume that has two or more."""
         if self.card.coding == "instances" or self.painted.axis is None:
             return {}
-        volumes: dict[tuple[int, ...], dict[int, npt.NDArray[Any]]] = {}
-        for index in planes:
-            ids, known = self.painted.plane(index)
-            if known.all():
-                volume = volumes.setdefault(self.painted.volume(index), {})
-                volume[self.painted.position(index)] = ids
         return {
             at: Shapes(volume, self.card, step=plane_step(self.painted.work))
-            for at, volume in volumes.items()
+            for at, volume in self.painted.complete(planes).items()
             if len(volume) > 1
         }
 

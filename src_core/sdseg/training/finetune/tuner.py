@@ -39,7 +39,7 @@ _Planes = list[list["Index"]]
 class FineTuner:
     """Teach a copy of a model what was painted.
 
-    The source model is never changed. `run` may be stopped at any update; `result` is the best model
+    The source model is never changed. `run` may be stopped at any update; `result` is what is learned
     so far.
 
     Parameters
@@ -156,8 +156,6 @@ class FineTuner:
         self.step, self._spent = 0, 0.0
         self.before: float | None = None
         self.best: float | None = None
-        self._kept: list[torch.Tensor] | None = None
-        self._result: Model | None = None
 
     def _stack(self, painted_: Painted) -> Stack:
         p = self._pipeline
@@ -246,11 +244,11 @@ class FineTuner:
         return Draws(groups, size, side, variation, self.seed)
 
     def _held_out(self, ema: EMAModel, weights: list[Any], held: _Planes) -> float:
-        """Score the averaged weights on what was left out, and keep them if they are the best."""
+        """Score the averaged weights on what was left out."""
         ema.store(weights)
         ema.copy_to(weights)
         try:
-            dice = self._score(self._pipeline, self.card, held)
+            dice = self._score(held)
         finally:
             ema.restore(weights)
         if self.best is None or dice > self.best:
@@ -261,10 +259,11 @@ class FineTuner:
         """Score the model that was started from, if it draws these classes at all."""
         if masks.channel_count(self.source.card) != masks.channel_count(self.card):
             return None
-        return self._score(self._pipeline, self.card, held)
+        return self._score(held)
 
-    def _score(self, pipeline: Any, card: Any, planes: _Planes) -> float:
+    def _score(self, planes: _Planes) -> float:
         """Return the Dice over all pixels of some painted planes, the mean over the classes there."""
+        pipeline, card = self._pipeline, self.card
         pipeline.vision_encoder.eval()
         pipeline.unet.eval()
         model = Model(card.name, card, pipeline, self.source.choice)
