@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -274,7 +275,8 @@ def test_btcv_is_trained_on_opencvs_grid_and_its_own_window(tmp_path):
     wanted = (rows[:, :, ::2] + rows[:, :, 1::2]) / 2
     assert np.allclose(image, wanted, atol=1e-3)
     # Training maps HU as testing does; what is below its window becomes -1 (published: -1.25).
-    seen, _ = Planes([case], Recipe.read("btcv").card).crop(0, 20, np.random.default_rng(0))
+    card = dataclasses.replace(Recipe.read("btcv").card, size=20)
+    seen, _ = Planes([case], card).crop(0, 20, np.random.default_rng(0))
     assert np.allclose(seen[0], np.clip((wanted[0] + 125) / 400 * 2 - 1, -1, 1), atol=1e-4)
     assert seen.max() == pytest.approx(0.875)
     assert seen.min() == -1

@@ -15,7 +15,7 @@ import tifffile
 import torch
 
 from blob_models import blobs, small_recipe
-from sdseg import Recipe, Trainer, load_model
+from sdseg import Recipe, Trainer, intensity, load_model, tiles
 from sdseg.datasets import pairs
 from sdseg.errors import DataError, InputError, ModelFormatError
 from sdseg.training import Augmentation
@@ -49,6 +49,31 @@ def test_latent_scale_is_measured_and_stored(trained, blob_data):
     masks = Batches(planes, Augmentation(), 64, 8, (0,))[0].masks
     with torch.no_grad():
         assert model.pipeline.encode_masks(masks).std() == pytest.approx(1.0, abs=0.25)
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (90, 70, 3)])
+def test_planes_are_fitted_in_training_as_they_are_later(shape, tmp_path):
+    rng = np.random.default_rng(0)
+    image, labels = rng.random(shape, np.float32), np.zeros(shape[:2], np.uint8)
+    labels[: shape[0] // 2] = 1
+    for folder, array in (("images", image), ("masks", labels)):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(
+            tmp_path / folder / "one.tif", array, photometric="rgb" if array.ndim == 3 else None
+        )
+    card = dataclasses.replace(small_recipe().card, size=48, placement="fit")
+    planes = Planes(pairs(tmp_path), card)
+    seen, mask = planes.crop(0, 48, rng)
+    low, high = intensity.limits(image, card.intensity)
+    normal = intensity.normalize(image, low, high)
+    channels = normal[None] if normal.ndim == 2 else np.moveaxis(normal, -1, 0)
+    (wanted,) = tiles.cut(channels, tiles.layout(shape[:2], card, 8, 8))
+    assert seen.shape == (3, 48, 48)
+    # Brightness is cut off at its limits before the resizing there, after it here.
+    assert np.abs(seen - wanted.numpy()).max() < 0.1
+    assert np.abs(seen - wanted.numpy()).mean() < 0.005
+    assert mask[:24].all()
+    assert not mask[24:].any()
 
 
 def test_batches_are_the_same_whenever_they_are_asked_for(blob_data):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from .. import intensity, masks
 from ..devices import training_format
@@ -57,7 +58,8 @@ class _Plane:
 class Planes:
     """Every plane of a list of pairs, in memory, raw; brightness limits once a stack.
 
-    Volumes are cut along their first axis, as files are read: z.
+    Volumes are cut along their first axis, as files are read: z. Where the card's placement is
+    ``"fit"``, planes are resized to its square, as they are when the model segments.
 
     Parameters
     ----------
@@ -126,6 +128,9 @@ class Planes:
         """Cut a square from a plane at random: (3, side, side) in [-1, 1] and (side, side)."""
         plane = self.planes[index]
         image, labels = plane.image, plane.labels
+        size = self.card.size
+        if self.card.placement == "fit" and labels.shape != (size, size):
+            image, labels = _fitted(image, labels, size)
         for axis in (0, 1):
             start = int(rng.integers(max(0, labels.shape[axis] - side) + 1))
             take = [slice(None)] * 2
@@ -146,6 +151,18 @@ class Planes:
         if len(channels) != 3:
             channels = np.repeat(channels[:1], 3, axis=0)
         return np.ascontiguousarray(channels), labels
+
+
+def _fitted(
+    plane: npt.NDArray[Any], mask: npt.NDArray[Any], side: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Resize to a square in the way of `sdseg.tiles.cut`: the same pixels in training as later."""
+    colours = plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
+    whole = torch.from_numpy(np.ascontiguousarray(colours, np.float32))[None]
+    fitted = F.interpolate(whole, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    image = fitted[0, 0].numpy() if plane.ndim == 2 else np.moveaxis(fitted[0].numpy(), 0, -1)
+    at = [((np.arange(side) + 0.5) * n / side).astype(int) for n in mask.shape]
+    return image, mask[np.ix_(*at)]
 
 
 def _resized(
