@@ -10,9 +10,10 @@ from napari_sdseg import segment
 from sdseg import load_model
 from sdseg.errors import InputError
 from sdseg.intensity import Intensity
+from sdseg.metrics import dice
 from sdseg.painted import painted
 from sdseg.stack import plan
-from sdseg.training.finetune import FineTuner, next_plane
+from sdseg.training.finetune import FineTuner, FineTuneSettings, next_plane
 from sdseg.training.finetune.look import intensity_for, placement_for, scattered
 
 
@@ -92,6 +93,21 @@ def test_stopped_early_it_keeps_what_there_is(stack, random_starts):
     next(run)
     run.close()
     assert tuner.result.card.parent == "thing"
+
+
+def test_stopped_while_planes_are_left_out_it_keeps_the_best(stack, random_starts):
+    image, labels, truth = stack
+    settings = FineTuneSettings(score_every=0.0, learning_rate=1e-3)  # fast, so that it goes astray
+    tuner = FineTuner(start(random_starts, "thing"), image, labels, steps=60, settings=settings)
+    scores = []
+    for update in tuner.run():
+        scores.append(update.dice)
+        if len(scores) > 3 and scores[-1] < scores[-2] < max(scores):
+            break
+    assert not update.everything, "it never got worse"
+    assert tuner.best == max(scores) > scores[-1]
+    drawn = segment(image, tuner.result, axis=0)
+    assert dice(drawn[3] > 0, truth[3]) == pytest.approx(tuner.best, abs=1e-3), "plane 3 was left out"
 
 
 def test_classes_are_added_by_drawing_each_alone(stack, random_starts):

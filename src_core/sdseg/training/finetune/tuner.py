@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ...axes import Index
     from ...card import Placement
+    from ...pipeline import SDSegPipeline
 
 __all__ = ["FineTuner"]
 
@@ -39,8 +40,9 @@ _Planes = list[list["Index"]]
 class FineTuner:
     """Teach a copy of a model what was painted.
 
-    The source model is never changed. `run` may be stopped at any update; `result` is what is learned
-    so far.
+    The source model is never changed. `run` may be stopped at any update; `result` is the best so far:
+    while planes are left out, the averaged weights that drew them best; once those are learned from
+    too, the averaged weights as they are.
 
     Parameters
     ----------
@@ -156,6 +158,8 @@ class FineTuner:
         self.step, self._spent = 0, 0.0
         self.before: float | None = None
         self.best: float | None = None
+        self._best: list[torch.Tensor] | None = None  # the averages that scored it
+        self._averages: list[torch.Tensor] = []
 
     def _stack(self, painted_: Painted) -> Stack:
         p = self._pipeline
@@ -177,7 +181,7 @@ class FineTuner:
         started = time.perf_counter()
         torch.manual_seed(self.seed)  # of dropout
         networks = torch.nn.ModuleList([p.vision_encoder, p.unet])
-        weights = list(networks.parameters())
+        weights = _learned(p)
         optimizer = torch.optim.AdamW(weights, lr=s.learning_rate, weight_decay=s.weight_decay)
         ema = EMAModel(weights, decay=s.ema)
         every = [list(x.planes) for x in self.painted]
@@ -192,7 +196,7 @@ class FineTuner:
         running: float | None = None
         while (done := self._done(time.perf_counter() - started)) < 1:
             if not everything and done >= s.held_out:
-                everything = True
+                everything, self._best = True, None
                 draws = self._draws(every, variation)
             for group in optimizer.param_groups:
                 group["lr"] = s.learning_rate * _rate(done, s.warmup)
@@ -214,7 +218,7 @@ class FineTuner:
             self._spent = time.perf_counter() - started
             done = self._done(self._spent)
             left = self._spent * (1 - done) / max(done, 1e-6)
-            self._keep = (ema, weights)
+            self._averages = ema.shadow_params
             yield FineTuneUpdate(
                 self.step, self._spent, min(done, 1.0), max(left, 0.0), running, dice, self.before,
                 self.best, everything,
@@ -252,7 +256,7 @@ class FineTuner:
         finally:
             ema.restore(weights)
         if self.best is None or dice > self.best:
-            self.best = dice
+            self.best, self._best = dice, [a.clone() for a in ema.shadow_params]
         return dice
 
     def _score_source(self, held: _Planes) -> float | None:
@@ -292,16 +296,15 @@ class FineTuner:
 
     @property
     def result(self) -> Model:
-        """Return the model as it is now, in the source's precision and on its device."""
+        """Return the best model so far, in the source's precision and on its device."""
         if self.step == 0:
             raise InputError("fine-tuning: nothing was learned yet; run at least a step")
         import copy
 
-        ema, weights = self._keep
-        ema.store(weights)
-        ema.copy_to(weights)
         pipeline = copy.deepcopy(self._pipeline)
-        ema.restore(weights)
+        with torch.no_grad():
+            for weight, average in zip(_learned(pipeline), self._best or self._averages, strict=True):
+                weight.copy_(average)
         said = sum(len(p.planes) for p in self.painted)
         scores = {}
         if self.best is not None:
@@ -320,6 +323,11 @@ class FineTuner:
             limitations="Learned from few planes: look at what it draws. Not for diagnosis.",
         )
         return Model(card.name, card, place(pipeline, self.source.choice), self.source.choice)
+
+
+def _learned(pipeline: SDSegPipeline) -> list[torch.nn.Parameter]:
+    """Return the weights that are trained: all but the mask autoencoder's."""
+    return [*pipeline.vision_encoder.parameters(), *pipeline.unet.parameters()]
 
 
 def _classes(stacks: Sequence[Painted], coding: str) -> int:
