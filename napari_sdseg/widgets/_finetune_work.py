@@ -197,6 +197,7 @@ class _Session:
 
         self.request = request
         model = load_model(_made.source(request.model))
+        _made.put_by()
         self.tuner: FineTuner = FineTuner(
             model,
             request.data,

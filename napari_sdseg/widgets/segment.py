@@ -283,7 +283,7 @@ class SegmentWidget(SegmentForm):
 
     def _press_script(self, _: Any = None) -> None:
         layer, clipboard = self.image_box.value, QApplication.clipboard()
-        if _made.find(self.state.model or "") is not None:
+        if self.state.model in _made.cards():
             self.state.choose(message="Save the model first: a script finds saved ones only.")
         elif layer is not None and clipboard is not None:
             clipboard.setText(script(layer.name, self.state.settings()))

@@ -308,3 +308,26 @@ def test_models_made_here_are_found_by_name(monkeypatch):
     assert _made.source("base-tuned-2") == "mine"
     assert _made.called_now("base-tuned-2") == "mine"
     assert _made.called_now(None) is None
+
+
+def test_older_models_go_to_the_disk_and_come_back(monkeypatch, random_starts):
+    import numpy as np
+
+    from napari_sdseg import segment
+    from sdseg import load_model
+
+    monkeypatch.setattr(_made, "_models", {})
+    source = load_model(random_starts / "thing", device="cpu", precision="float32")
+    for name in ("one", "two", "three"):
+        _made.add(source, name)
+    _made.put_by()
+    in_memory = [n for n, made in _made._models.items() if not isinstance(made, _made._PutBy)]
+    assert in_memory == ["three"]
+    assert list(_made.cards()) == ["one", "two", "three"]
+    found = _made.find("one")
+    assert found.name == found.card.name == "one"
+    image = np.random.default_rng(0).random((40, 40))
+    options = {"device": "cpu", "precision": "float32"}
+    assert (segment(image, found, **options) == segment(image, source)).all()
+    _made.add(source, "one")
+    assert _made.find("one").pipeline is source.pipeline, "made anew, so in memory again"
