@@ -16,7 +16,7 @@ from napari_sdseg.sample_data import load
 from sdseg.metrics import dice
 
 
-def main(seconds: float = 60) -> None:
+def main(seconds: float | None = 60, steps: int | None = None) -> None:
     """Learn the liver of the sample CT from five planes, and score all others."""
     sample = load("ct")
     liver = sample.labels == sample.class_names.index("liver") + 1
@@ -27,7 +27,8 @@ def main(seconds: float = 60) -> None:
 
     model = finetune(
         "base", sample.image, painted,
-        annotated=planes, classes=["liver"], spacing=sample.spacing, seconds=seconds,
+        annotated=planes, classes=["liver"], spacing=sample.spacing,
+        seconds=seconds, steps=steps,
     )  # fmt: skip
     print(model.card.summary, model.card.scores)
     rest = np.setdiff1d(np.arange(len(liver)), planes)
