@@ -7,7 +7,7 @@ the truth, at a third and two thirds of those that show the atrium, and the mode
 for two rounds, one more plane is painted and the model fine-tuned anew, from the same start and for
 the same seconds. The plane is
 
-    asked   the one `sdseg.training.next_plane` names
+    asked   the one `sdseg.training.finetune.next_plane` names
     random  any that is not painted, with three seeds
     gap     the middle of the widest gap between painted planes and the ends of the stack: what a person
             would do without help
@@ -32,8 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 import napari_sdseg
-from sdseg import training
+from sdseg.axes import plan
 from sdseg.metrics import dice
+from sdseg.training.finetune import next_plane
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -95,8 +96,8 @@ def choose(way: str, before: Round, rng: np.random.Generator) -> int:
     if way == "random":
         rest = np.setdiff1d(np.arange(len(painted.image)), painted.planes)
         return int(rng.choice(rest))
-    asked: Any = training.next_plane  # type: ignore[attr-defined, unused-ignore]
-    return int(asked(image=painted.image, model=before.model, annotated=painted.planes, axis=0))
+    work = plan(painted.image.shape, painted.image.dtype, before.model.card, axis=0)
+    return next_plane(painted.image, before.model, work, painted.planes)
 
 
 def volume_rounds(start: Painted, given: argparse.Namespace) -> list[Round]:
@@ -130,8 +131,6 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--device")
     given = parser.parse_args(words)
     reason = missing(given.model)
-    if reason is None and "asked" in given.ways and not hasattr(training, "next_plane"):
-        reason = "sdseg.training has no next_plane()"
     volumes = [] if reason else atria(given.data, 2)
     if not volumes:
         console.print(reason or f"{given.data} holds no left_atrium/*_image.tif")
