@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_sdseg.widgets.segment import SegmentWidget
+    from napari_sdseg.widgets.segment.widget import SegmentWidget
 
 
 def open_image(viewer: napari.Viewer, image: str, limits: list[float] | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_sdseg.layers import image_array, image_spacing
 from sdseg.axes import colours
 
-from ._segment_state import ImageFacts
+from .segment.state import ImageFacts
 
 if TYPE_CHECKING:
     import napari

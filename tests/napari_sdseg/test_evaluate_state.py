@@ -12,11 +12,11 @@ from threading import Event
 import numpy as np
 import pytest
 
-from napari_sdseg.widgets import _evaluate_work as work
-from napari_sdseg.widgets._evaluate_counts import Naming, Pairs, measure
-from napari_sdseg.widgets._evaluate_facts import LabelsFacts, class_names, naming, sliced_axis
-from napari_sdseg.widgets._evaluate_scores import NOTHING, Scores, as_csv, as_tabs
-from napari_sdseg.widgets._evaluate_state import EvaluateState
+from napari_sdseg.widgets.evaluate import work
+from napari_sdseg.widgets.evaluate.counts import Naming, Pairs, measure
+from napari_sdseg.widgets.evaluate.facts import LabelsFacts, class_names, naming, sliced_axis
+from napari_sdseg.widgets.evaluate.scores import NOTHING, Scores, as_csv, as_tabs
+from napari_sdseg.widgets.evaluate.state import EvaluateState
 from sdseg.metrics import IOU_THRESHOLDS, average_precision, average_precisions, dice, iou
 
 SHAPE = (5, 24, 32)
@@ -386,7 +386,7 @@ def test_import_is_light():
     modules = "counts facts scores state work"
     code = (
         "import sys;"
-        + "".join(f"import napari_sdseg.widgets._evaluate_{name};" for name in modules.split())
+        + "".join(f"import napari_sdseg.widgets.evaluate.{name};" for name in modules.split())
         + "print(sorted({'napari', 'torch', 'qtpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

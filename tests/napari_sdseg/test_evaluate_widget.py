@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_sdseg.layers import METADATA_KEY
-from napari_sdseg.widgets import evaluate
+from napari_sdseg.widgets.evaluate import widget as evaluate
 from sdseg.metrics import average_precision, dice, iou
 
 pytestmark = pytest.mark.gui
@@ -62,10 +62,10 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch):
     """Labels of 200 planes in two layers' place, 20 ms a plane."""
-    from napari_sdseg.widgets import _evaluate_run
+    from napari_sdseg.widgets.evaluate import run
 
     array = Slow(np.ones((200, 16, 16), np.uint8))
-    monkeypatch.setattr(_evaluate_run, "labels_array", lambda _: array)
+    monkeypatch.setattr(run, "labels_array", lambda _: array)
     return array
 
 

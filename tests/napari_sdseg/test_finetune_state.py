@@ -7,10 +7,10 @@ from threading import Event
 import numpy as np
 import pytest
 
-from napari_sdseg.widgets import _finetune_painted as painted
 from napari_sdseg.widgets import _made
-from napari_sdseg.widgets._finetune_classes import class_ids, class_rows, default_names
-from napari_sdseg.widgets._finetune_state import (
+from napari_sdseg.widgets.finetune import painted
+from napari_sdseg.widgets.finetune.classes import class_ids, class_rows, default_names
+from napari_sdseg.widgets.finetune.state import (
     Curve,
     FineTuneState,
     LabelsFacts,
@@ -18,7 +18,7 @@ from napari_sdseg.widgets._finetune_state import (
     Style,
     verdict,
 )
-from napari_sdseg.widgets._segment_state import ImageFacts
+from napari_sdseg.widgets.segment.state import ImageFacts
 from sdseg import Card
 from sdseg.axes import plan
 from sdseg.card import ClassInfo

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from napari_sdseg.layers import METADATA_KEY
-from napari_sdseg.widgets import _finetune_work as work
 from napari_sdseg.widgets import _made, _remembered
-from napari_sdseg.widgets._finetune_state import Phase, Style
+from napari_sdseg.widgets.finetune import work
+from napari_sdseg.widgets.finetune.state import Phase, Style
 from sdseg.errors import InputError
 
 pytestmark = pytest.mark.gui
@@ -224,7 +224,7 @@ def test_labels_of_another_shape_are_refused(viewer, panel, qtbot):
 
 
 def test_from_paint_to_a_saved_model(viewer, panel, qtbot, models, told, monkeypatch):
-    from napari_sdseg.widgets.segment import SegmentWidget
+    from napari_sdseg.widgets.segment.widget import SegmentWidget
 
     layer = paint(panel, qtbot, 1, 4)
     before = layer.data.copy()

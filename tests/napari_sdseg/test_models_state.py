@@ -11,8 +11,8 @@ from threading import Event
 
 import pytest
 
-from napari_sdseg.widgets import _models_work as jobs
-from napari_sdseg.widgets._models_state import ModelsState, Phase, card_rows, size_text
+from napari_sdseg.widgets.models import work as jobs
+from napari_sdseg.widgets.models.state import ModelsState, Phase, card_rows, size_text
 from sdseg import Card
 from sdseg.card import ClassInfo
 from sdseg.errors import SDSegError
@@ -162,7 +162,7 @@ def test_a_stopped_job_answers_at_once_and_ends_at_its_next_report():
 
 def test_it_needs_no_qt_and_no_torch():
     code = (
-        "import sys, napari_sdseg.widgets._models_state, napari_sdseg.widgets._models_work as w;"
+        "import sys, napari_sdseg.widgets.models.state, napari_sdseg.widgets.models.work as w;"
         "w.from_hub('a/b'); bad = {'torch', 'qtpy', 'napari', 'huggingface_hub'} & set(sys.modules);"
         "assert not bad, bad"
     )

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from napari_sdseg.widgets import _models_ask as ask
-from napari_sdseg.widgets import _models_work as jobs
 from napari_sdseg.widgets._models_changed import models_changed
-from napari_sdseg.widgets._models_state import Phase
+from napari_sdseg.widgets.models import ask
+from napari_sdseg.widgets.models import work as jobs
+from napari_sdseg.widgets.models.state import Phase
 from sdseg import library, list_models
 from sdseg.errors import ModelNotFoundError
 

@@ -10,7 +10,7 @@ import pytest
 import napari_sdseg
 from napari_sdseg.layers import METADATA_KEY
 from napari_sdseg.widgets import _kept, _remembered
-from napari_sdseg.widgets._commit import Rule, merged
+from napari_sdseg.widgets.segment.commit import Rule, merged
 
 pytestmark = pytest.mark.gui
 
@@ -326,7 +326,7 @@ def test_choices_are_there_at_the_next_start(make_napari_viewer, random_models, 
     run(panel, qtbot)
     assert (page.model, page.separate, page.samples, page.precision) == ("organs", True, 2, "float32")
     page.device = "cuda:7"  # remembered by another machine
-    from napari_sdseg.widgets.segment import SegmentWidget
+    from napari_sdseg.widgets.segment.widget import SegmentWidget
 
     again = SegmentWidget(viewer)
     qtbot.addWidget(again)

@@ -9,8 +9,8 @@ from threading import Event
 import numpy as np
 import pytest
 
-from napari_sdseg.widgets import _segment_work as work
-from napari_sdseg.widgets._segment_state import ImageFacts, Phase, SegmentState
+from napari_sdseg.widgets.segment import work
+from napari_sdseg.widgets.segment.state import ImageFacts, Phase, SegmentState
 from sdseg import Card
 from sdseg.axes import plan
 from sdseg.errors import OutOfMemoryError, SDSegError
@@ -201,7 +201,7 @@ def test_the_engine_runs_in_one_thread_and_is_closed_there(monkeypatch):
 
 def test_import_is_light():
     code = (
-        "import sys, napari_sdseg.widgets._segment_state, napari_sdseg.widgets._segment_work;"
+        "import sys, napari_sdseg.widgets.segment.state, napari_sdseg.widgets.segment.work;"
         "print(sorted({'napari', 'torch', 'qtpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,8 +12,8 @@ import pytest
 import napari_sdseg
 from napari_sdseg.layers import METADATA_KEY, is_ours
 from napari_sdseg.widgets import _remembered
-from napari_sdseg.widgets import _segment_work as work
-from napari_sdseg.widgets._segment_state import Phase
+from napari_sdseg.widgets.segment import work
+from napari_sdseg.widgets.segment.state import Phase
 from sdseg import Card
 from sdseg.errors import SDSegError
 
@@ -308,7 +308,7 @@ def test_a_run_started_in_the_3d_view(viewer, panel, qtbot, slow):
 
 def test_a_layer_that_cannot_be_made_ends_the_run(viewer, panel, qtbot, slow, told, monkeypatch):
     viewer.add_image(noise(6, 16, 16))
-    monkeypatch.setattr("napari_sdseg.widgets._segment_run.make_labels", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("napari_sdseg.widgets.segment.run.make_labels", lambda *_, **__: 1 / 0)
     run(panel, qtbot)
     assert "division by zero" in panel.status_label.text()
     assert told == ["division by zero"]

@@ -1,0 +1,1 @@
+"""The Segment panel: see it, run it, keep what is right of it."""
