@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -25,8 +26,14 @@ for source, place in PLACES.items():
 with zipfile.ZipFile(sys.argv[1]) as wheel:
     size = sum(info.compress_size for info in wheel.infolist())
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    page = wheel.read(metadata).decode("utf-8")
 
 missing, unwanted = sorted(expected - held), sorted(held - expected)
 print(f"{Path(sys.argv[1]).name}: {len(held)} files, {size / 2**20:.1f} MiB")
 if missing or unwanted:
     sys.exit(f"missing: {missing or 'nothing'}; not the package's: {unwanted or 'nothing'}")
+# PyPI and the napari hub show the README away from its repository.
+relative = [link for link in re.findall(r"\]\(([^)\s]+)\)", page) if not link.startswith(("http", "#"))]
+if relative or "](https://" not in page:
+    sys.exit(f"links that lead nowhere on a package's page: {relative or 'there is no page'}")

@@ -22,7 +22,7 @@ from sdseg.training import Augmentation
 from sdseg.training.augment import Augment
 from sdseg.training.data import Batches, Planes
 from sdseg.training.disturb import disturbed
-from sdseg.training.losses import mask_loss
+from sdseg.training.losses import mask_loss, probability
 from sdseg.training.recipe import Source
 
 
@@ -178,6 +178,21 @@ def test_mask_loss_is_nothing_for_the_truth_and_sees_small_objects():
     empty = -torch.ones_like(target)
     assert mask_loss(target, target).tolist() == pytest.approx([0, 0], abs=1e-6)
     assert mask_loss(empty, target)[1] > 0.8
+
+
+def test_what_was_drawn_beyond_the_range_can_come_back():
+    drawn = torch.tensor([-1.2, -1.2, 0.0, 1.2, 1.2], requires_grad=True)
+    found = probability(drawn)
+    assert found.tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+    (found * torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0])).sum().backward()
+    # Downhill is up, down, down, up, down; the second would leave the range further, as the fourth.
+    assert drawn.grad.tolist() == pytest.approx([-0.5, 0, 0.5, 0, 0.5])
+    target = -torch.ones(1, 1, 32, 32)
+    target[..., 10:14, 10:14] = 1
+    missed = torch.full_like(target, -1.1).requires_grad_()
+    mask_loss(missed, target).sum().backward()
+    inside, outside = missed.grad[target > 0].mean(), missed.grad[target < 0].abs().mean()
+    assert -inside > 20 * outside, "a missing object calls louder than its surroundings"
 
 
 def test_recipes_are_read_and_mistakes_named(tmp_path):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .autoencoder import mask_autoencoder
-from .denoiser import Denoiser
+from .denoiser import Denoiser, widened
 from .presets import PRESETS, Preset, build
 from .vision_encoder import VisionEncoder
 
-__all__ = ["PRESETS", "Denoiser", "Preset", "VisionEncoder", "build", "mask_autoencoder"]
+__all__ = ["PRESETS", "Denoiser", "Preset", "VisionEncoder", "build", "mask_autoencoder", "widened"]

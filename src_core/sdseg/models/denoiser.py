@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 # ModelMixin is not used here, but `DiffusionPipeline.from_pretrained` tells what a component is by
 # looking for the names of its base classes in the component's module.
 from diffusers import ModelMixin, UNet2DModel  # noqa: F401
@@ -12,7 +14,7 @@ from diffusers.models.attention_processor import Attention
 
 from .published import denoiser_as_published
 
-__all__ = ["Denoiser"]
+__all__ = ["Denoiser", "widened"]
 
 #: What this class adds to the parameters of `UNet2DModel`.
 _OURS = ("num_heads", "as_published")
@@ -83,3 +85,32 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]
                     module.scale = (module.inner_dim // num_heads) ** -0.5
         if as_published:
             denoiser_as_published(self)
+
+
+def widened(unet: Denoiser, latent: int, before: int, after: int) -> Denoiser:
+    """Return a denoiser that draws more mask latents in one call; it starts by drawing all alike.
+
+    Parameters
+    ----------
+    unet
+        Its input is ``before`` mask latents and the condition latent, its output the mask latents.
+    latent
+        Channels of a mask latent.
+    before, after
+        Number of mask latents, side by side on the channels.
+    """
+    config = dict(unet.config)
+    condition = config["in_channels"] - latent * before
+    config |= {"in_channels": latent * after + condition, "out_channels": latent * after}
+    new: Denoiser = type(unet).from_config(config)
+    state = unet.state_dict()
+    for name, axis in (("conv_in.weight", 1), ("conv_out.weight", 0), ("conv_out.bias", 0)):
+        parts = list(state[name].split(latent, dim=axis))
+        own, rest = parts[:before], parts[before:]
+        mean = torch.stack(own).mean(dim=0)
+        grown = [own[k] if k < before else mean for k in range(after)]
+        if axis == 1:  # as many latents add up to what fewer did
+            grown = [part * (before / after) for part in grown]
+        state[name] = torch.cat([*grown, *rest], dim=axis)
+    new.load_state_dict(state)
+    return new

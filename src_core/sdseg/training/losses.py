@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
+import torch
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["kl_to_normal", "latent_losses", "mask_loss"]
+__all__ = ["kl_to_normal", "latent_losses", "mask_loss", "probability"]
 
 
 def latent_losses(
@@ -40,6 +38,31 @@ def latent_losses(
     return latent * (a / (1 - a)).sqrt().to(latent), latent
 
 
+class _Cut(torch.autograd.Function):
+    """Cut off at 0 and 1; what is beyond feels the gradients that lead back, and no others."""
+
+    @staticmethod
+    def forward(ctx: Any, unit: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(unit)
+        return unit.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        (unit,) = ctx.saved_tensors
+        outward = ((unit < 0) & (gradient > 0)) | ((unit > 1) & (gradient < 0))
+        return gradient.masked_fill(outward, 0)
+
+
+def probability(drawn: torch.Tensor) -> torch.Tensor:
+    """Return what is drawn around [-1, 1] as values in [0, 1].
+
+    A decoder draws nothing as a little less than -1. Were it simply cut off, the gradient would be
+    gone there, and soft Dice could never call a missing object back.
+    """
+    found: torch.Tensor = _Cut.apply((drawn + 1) / 2)  # type: ignore[no-untyped-call]
+    return found
+
+
 def mask_loss(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return how far a decoded mask is from the true one, for each sample.
 
@@ -56,7 +79,7 @@ def mask_loss(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Tensor
         (N,)
     """
-    p, t = ((drawn + 1) / 2).clamp(0, 1), (target + 1) / 2
+    p, t = probability(drawn), (target + 1) / 2
     overlap = (p * t).sum(dim=(2, 3))
     size = (p + t).sum(dim=(2, 3))
     # One pixel of smoothing: an empty mask drawn empty costs nothing.

@@ -183,7 +183,8 @@ class Recipe:
     mixed_precision
         ``"auto"``, ``"no"``, ``"bf16"`` or ``"fp16"``, for the networks; losses are in float32.
     autoencoder_from
-        A model folder whose mask autoencoder is used instead of training one.
+        A model whose mask autoencoder is used, frozen, instead of training one. One that draws a single
+        mask draws each of several classes alone.
     init_autoencoder
         An autoencoder of photographs that is used, frozen, instead of training one, as published; the
         vision encoder starts from its encoder. A file or folder, see

@@ -15,7 +15,7 @@ from .. import masks
 from ..atomic import atomic_folder, recover
 from ..datasets import cases, pairs
 from ..devices import DeviceChoice, choose, move
-from ..models import PRESETS, Preset, build
+from ..models import PRESETS, Preset, build, widened
 from ..models.autoencoder import measure_scale
 from ..pipeline import SDSegPipeline, make_scheduler
 from ..store import Model, load_model
@@ -139,9 +139,14 @@ class Trainer:
             initial.start_vision_encoder(vision_encoder, vae)
         if self._init_denoiser is not None:
             initial.start_denoiser(unet, vision_encoder, self._init_denoiser)
+        # An autoencoder that draws one mask draws each class alone, from latents side by side.
+        count = masks.autoencoder_channels(r.card)
+        separate = count > 1 and vae.config.in_channels == 1
+        if separate:
+            unet = widened(unet, vae.config.latent_channels, 1, count)
         scheduler = make_scheduler(r.denoiser.prediction_type)
         pipeline = SDSegPipeline(
-            vae, vision_encoder, unet, scheduler, mask_channels=masks.autoencoder_channels(r.card)
+            vae, vision_encoder, unet, scheduler, mask_channels=count, separate=separate
         )
         for module in (vae, vision_encoder, unet):
             move(module, accelerator.device, training=True)

@@ -13,6 +13,7 @@ from ... import masks
 from ...card import ClassInfo
 from ...devices import move
 from ...errors import InputError
+from ...models import widened
 from ...pipeline import SDSegPipeline
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def adapted(model: Model, classes: Sequence[ClassInfo]) -> tuple[SDSegPipeline, 
                 f"cannot draw {count}; paint those, or start from a model of one class such as 'base'"
             )
         latent = int(vae.config.latent_channels)
-        unet = _wider(unet, latent, channels, count)
+        unet = widened(unet, latent, channels, count)
         separate, channels, coding = True, count, "multiclass" if count > 1 else "binary"
     card = dataclasses.replace(card, classes=tuple(classes), coding=coding)
     pipeline = SDSegPipeline(
@@ -110,22 +111,3 @@ def _more_embeddings(unet: Denoiser, count: int) -> None:
         new.weight[: old.num_embeddings] = old.weight
     unet.class_embedding = new
     unet.register_to_config(num_class_embeds=count)
-
-
-def _wider(unet: Denoiser, latent: int, before: int, after: int) -> Denoiser:
-    """Return a denoiser whose input and output hold a mask latent a class."""
-    config = dict(unet.config)
-    condition = config["in_channels"] - latent * before
-    config |= {"in_channels": latent * after + condition, "out_channels": latent * after}
-    new: Denoiser = type(unet).from_config(config)
-    state = unet.state_dict()
-    for name, axis in (("conv_in.weight", 1), ("conv_out.weight", 0), ("conv_out.bias", 0)):
-        parts = list(state[name].split(latent, dim=axis))
-        own, rest = parts[:before], parts[before:]
-        mean = torch.stack(own).mean(dim=0)
-        grown = [own[k] if k < before else mean for k in range(after)]
-        if axis == 1:  # as many latents add up to what fewer did
-            grown = [part * (before / after) for part in grown]
-        state[name] = torch.cat([*grown, *rest], dim=axis)
-    new.load_state_dict(state)
-    return new

@@ -8,7 +8,7 @@ import torch
 
 from ...devices import training_format
 from ...schedule import clean_latent, signal_and_noise
-from ..losses import latent_losses
+from ..losses import latent_losses, probability
 
 if TYPE_CHECKING:
     from ...pipeline import SDSegPipeline
@@ -35,7 +35,7 @@ def known_mask_loss(drawn: torch.Tensor, target: torch.Tensor, weight: torch.Ten
     Tensor
         (N,), scaled by the largest weight of the sample.
     """
-    p, t = ((drawn + 1) / 2).clamp(0, 1), (target + 1) / 2
+    p, t = probability(drawn), (target + 1) / 2
     largest = weight.amax(dim=(1, 2, 3))
     each = (drawn - target).abs().mean(dim=1, keepdim=True) * weight
     l1 = each.sum(dim=(1, 2, 3)) / (weight > 0).sum(dim=(1, 2, 3)).clamp(min=1)
