@@ -10,6 +10,7 @@ import tifffile
 import torch
 
 from blob_models import SIZES, small_recipe
+from napari_sdseg import segment
 from sdseg import Card, Trainer, load_model, masks
 from sdseg.card import ClassInfo
 from sdseg.datasets import pairs
@@ -18,6 +19,7 @@ from sdseg.models import build
 from sdseg.models.presets import Preset
 from sdseg.training.autoencoder import AutoencoderStage
 from sdseg.training.data import Batches, Planes
+from sdseg.training.losses import balance_weights
 
 CLASSES = (ClassInfo("bright"), ClassInfo("dark"))
 
@@ -69,6 +71,45 @@ def test_two_classes_are_told_apart_after_a_short_training(coding, disc_data, tm
     config = model.pipeline.unet.config
     assert config.num_class_embeds == (3 if coding == "conditioned" else None)
     assert model.pipeline.vae.config.in_channels == (1 if coding == "conditioned" else 2)
+
+
+def test_an_autoencoder_of_one_mask_draws_each_class_alone(disc_data, tmp_path):
+    one = dataclasses.replace(
+        recipe("multiclass", steps=2, autoencoder_steps=2),
+        card=Card("disc", size=64, overlap=16),
+    )
+    list(Trainer(one, disc_data, tmp_path / "one").run())
+    start = str(tmp_path / "one" / "denoiser" / "last")
+    wanted = recipe("multiclass", steps=2, autoencoder_from=start, init_denoiser=start)
+    wanted = dataclasses.replace(wanted, denoiser=dataclasses.replace(wanted.denoiser, balance=1.0))
+    assert {u.stage for u in Trainer(wanted, disc_data, tmp_path / "two").run()} == {"data", "denoiser"}
+    model = load_model(tmp_path / "two" / "denoiser" / "last", device="cpu", precision="float32")
+    vae, unet = model.pipeline.vae, model.pipeline.unet
+    assert model.pipeline.config.separate
+    assert vae.config.in_channels == 1
+    assert unet.config.out_channels == 2 * vae.config.latent_channels
+    image, _ = discs(0)
+    _, probability = segment(image, model, return_probability=True)
+    assert probability.shape == (2, *image.shape)
+
+
+def test_what_is_drawn_counts_as_much_as_the_empty_rest():
+    drawn = -torch.ones(2, 2, 32, 32)
+    drawn[0, 0, 8:12, 8:12] = 1
+    drawn[0, 1, 16:24, 16:24] = 1
+    latent = torch.zeros(2, 6, 8, 8)
+    both = balance_weights(drawn, latent, 1.0)
+    assert both.shape == (2, 1, 8, 8)
+    assert both.mean() == pytest.approx(1)
+    there = both > 1
+    assert there.sum() == 1 + 4
+    assert both[there].sum() == pytest.approx(float(both[~there].sum()))
+    each = balance_weights(drawn, latent, 1.0, separate=True)
+    assert each.shape == latent.shape
+    assert (each[0, :3] > 1).sum() == 3 * 1
+    assert (each[0, 3:] > 1).sum() == 3 * 4
+    assert (balance_weights(drawn, latent, 0.0) == 1).all()
+    assert (balance_weights(-torch.ones_like(drawn), latent, 1.0) == 1).all(), "nothing to balance"
 
 
 def test_batches_draw_one_of_the_classes_that_are_there(disc_data):
@@ -125,6 +166,6 @@ def test_an_autoencoder_of_photographs_can_be_trained_on_masks_of_one_channel(di
         Planes(pairs(disc_data, "val.txt"), card), small_recipe().augmentation, 64, 4, (0,)
     )
     stage = AutoencoderStage(vae, small_recipe().autoencoder, batches)
-    parts = stage.losses(stage.network, batches[0], torch.Generator().manual_seed(0))
+    parts = stage.losses(stage.network, batches[0], torch.Generator().manual_seed(0), 0.0)
     assert torch.isfinite(parts["loss"])
     assert 0 <= stage.validate() <= 1

@@ -49,7 +49,7 @@ class AutoencoderStage:
         self.network: nn.Module = _Reconstruction(vae)
 
     def losses(
-        self, network: nn.Module, batch: Batch, generator: torch.Generator
+        self, network: nn.Module, batch: Batch, generator: torch.Generator, done: float
     ) -> dict[str, torch.Tensor]:
         masks, s = repeated(self.vae, batch.masks), self.settings
         n, _, height, width = masks.shape

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..schedule import clean_latent, signal_and_noise
 from .disturb import disturbed
-from .losses import latent_losses, mask_loss
+from .losses import balance_weights, latent_losses, mask_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ class DenoiserStage:
         return torch.where(at_end, torch.full_like(drawn, last), drawn)
 
     def losses(
-        self, network: nn.Module, batch: Batch, generator: torch.Generator
+        self, network: nn.Module, batch: Batch, generator: torch.Generator, done: float
     ) -> dict[str, torch.Tensor]:
         s, p, device = self.settings, self.pipeline, batch.images.device
         with torch.no_grad():
@@ -86,7 +86,11 @@ class DenoiserStage:
         noisy = root * known * trace + rest * noise
         output = network(batch.images, noisy, t.to(device), batch.classes)
         estimate = clean_latent(output, noisy, a, p.scheduler.config.prediction_type)
-        noise_loss, latent_loss = latent_losses(clean, estimate, a)
+        weight = None
+        if s.balance:
+            share = s.balance * (1 - done)
+            weight = balance_weights(batch.masks, clean, share, separate=p.config.separate)
+        noise_loss, latent_loss = latent_losses(clean, estimate, a, weight)
         # A guess is not the mask with noise on it: what the noise was, is no fair question there.
         noise_loss = (noise_loss * (1 - guessing.to(device))).mean()
         latent_loss = latent_loss.mean()

@@ -72,9 +72,12 @@ class Stage(Protocol):
     network: torch.nn.Module
 
     def losses(
-        self, network: torch.nn.Module, batch: Batch, generator: torch.Generator
+        self, network: torch.nn.Module, batch: Batch, generator: torch.Generator, done: float
     ) -> dict[str, torch.Tensor]:
-        """Return the parts of the loss, ``"loss"`` being what is minimised."""
+        """Return the parts of the loss, ``"loss"`` being what is minimised.
+
+        ``done`` is the fraction of the steps that lie behind, from 0 to 1.
+        """
 
     def validate(self) -> float:
         """Return the mean foreground Dice on the validation split, with the weights as they are."""
@@ -206,7 +209,8 @@ class Loop:
                 hash((self.seed, acc.process_index, number)) % 2**63
             )
             with acc.autocast():
-                parts = self.stage.losses(self.network, batch, generator)
+                done = self.counter.step / s.steps
+                parts = self.stage.losses(self.network, batch, generator, done)
             acc.backward(parts["loss"] / s.accumulate)
             for name, value in parts.items():
                 totals[name] = totals.get(name, 0.0) + float(value.detach()) / s.accumulate

@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-__all__ = ["kl_to_normal", "latent_losses", "mask_loss", "probability"]
+__all__ = ["balance_weights", "kl_to_normal", "latent_losses", "mask_loss", "probability"]
 
 
 def latent_losses(
-    clean: torch.Tensor, estimate: torch.Tensor, alpha_bar: torch.Tensor
+    clean: torch.Tensor,
+    estimate: torch.Tensor,
+    alpha_bar: torch.Tensor,
+    weight: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return SDSeg's two losses for each sample of a batch.
 
@@ -27,15 +30,54 @@ def latent_losses(
         (N, C, h, w) float32.
     alpha_bar
         (N,) cumulative product of alphas at each sample's timestep.
+    weight
+        What each element counts, broadcast to the latents; None: 1, as published.
 
     Returns
     -------
     noise, latent
         (N,) each.
     """
-    latent = (clean - estimate).abs().mean(dim=(1, 2, 3))
+    each = (clean - estimate).abs()
+    latent = (each if weight is None else each * weight).mean(dim=(1, 2, 3))
     a = alpha_bar.cpu().double()
     return latent * (a / (1 - a)).sqrt().to(latent), latent
+
+
+def balance_weights(
+    masks: torch.Tensor, latent: torch.Tensor, share: float, *, separate: bool = False
+) -> torch.Tensor:
+    """Return weights with which what is drawn counts as much as the empty rest.
+
+    Where most of a mask is empty, L1 is smallest for an empty mask as long as the image tells too
+    little, and a decoder that draws nothing gives no gradient either: nothing is learned for long.
+
+    Parameters
+    ----------
+    masks
+        (N, K, H, W) around [-1, 1].
+    latent
+        (N, C, h, w), their latents; its shape counts.
+    share
+        0: 1 everywhere; 1: both halves count the same over the batch.
+    separate
+        The channels of the latent are those of class 1, then of class 2, ...; otherwise all classes
+        are drawn in each.
+
+    Returns
+    -------
+    Tensor
+        (N, 1 or C, h, w), with a mean of 1.
+    """
+    there = F.adaptive_max_pool2d((masks > 0).float(), latent.shape[2:])
+    if separate:
+        there = there.repeat_interleave(latent.shape[1] // masks.shape[1], dim=1)
+    else:
+        there = there.amax(dim=1, keepdim=True)
+    part = there.mean()
+    if not 0 < part < 1:
+        return torch.ones_like(there)
+    return 1 - share + share * 0.5 * (there / part + (1 - there) / (1 - part))
 
 
 class _Cut(torch.autograd.Function):

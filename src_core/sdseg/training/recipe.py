@@ -88,6 +88,10 @@ class StageRecipe:
     guess
         Denoiser: fraction of the batch that starts from a mask bent out of shape instead of the true
         one, so that it learns to correct a guess by the image (see `sdseg.training.disturb`).
+    balance
+        Denoiser: how far what is drawn counts as much as the empty rest in the two losses on latents
+        (1: as much; 0: as published). So at the first step; falls to 0 in a line until the last. For
+        small things, which are otherwise found late or not at all.
     """
 
     crop: int = 256
@@ -112,6 +116,7 @@ class StageRecipe:
     last_step: float = 0.0
     class_rate: float = 1.0
     guess: float = 0.0
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.prediction_type not in ("epsilon", "sample", "v_prediction"):

@@ -8,7 +8,7 @@ import torch
 
 from ...devices import training_format
 from ...schedule import clean_latent, signal_and_noise
-from ..losses import latent_losses, probability
+from ..losses import balance_weights, latent_losses, probability
 
 if TYPE_CHECKING:
     from ...pipeline import SDSegPipeline
@@ -51,12 +51,14 @@ def loss(
     settings: FineTuneSettings,
     generator: torch.Generator,
     device: torch.device,
+    share: float = 0.0,
 ) -> torch.Tensor:
     """Return the mean loss of a batch.
 
     Part of it is drawn from noise alone; part starts from a wrong guess, noised; the rest from the
     noised truth. Planes that are not known completely have no latent to compare with: they are
-    compared where they are known, through the frozen decoder.
+    compared where they are known, through the frozen decoder. ``share`` is that of
+    `sdseg.training.losses.balance_weights`.
     """
     s, p = settings, pipeline
     alphas = p.scheduler.alphas_cumprod
@@ -92,7 +94,8 @@ def loss(
     both = torch.cat([noisy.to(condition.dtype), condition], dim=1)
     output = p.unet(both, t.to(device), class_labels=classes).sample.float()
     estimate = clean_latent(output, noisy, a, p.scheduler.config.prediction_type)
-    noise_loss, latent_loss = latent_losses(clean, estimate, a)
+    weight = balance_weights(targets, clean, share, separate=p.config.separate) if share else None
+    noise_loss, latent_loss = latent_losses(clean, estimate, a, weight)
     complete = batch.complete.to(clean).to(device)
     fair = complete * (~guided).to(clean).to(device)
     drawn = p.decode_latents(estimate)

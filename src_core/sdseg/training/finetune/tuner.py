@@ -202,7 +202,8 @@ class FineTuner:
                 group["lr"] = s.learning_rate * _rate(done, s.warmup)
             networks.train()
             with torch.autocast(self.source.device.type, self.source.choice.dtype, enabled=self._half):
-                loss = objective.loss(p, draws(), s, generator, self.source.device)
+                share = s.balance * (1 - done)
+                loss = objective.loss(p, draws(), s, generator, self.source.device, share)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(weights, s.clip)
