@@ -208,6 +208,30 @@ def _apart(matrix: npt.NDArray[Any], axis: int) -> bool:
     )
 
 
+def redraw(layer: Labels, data: Any, kwargs: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    """Turn a Labels layer of a single plane into another, and show it.
+
+    Such layers are exchanged and hidden, never removed: where the slider has been outside of one
+    plane, removing its layer ends napari (0.9.2) in OpenGL, at the next drawing of the others.
+
+    Parameters
+    ----------
+    data
+        Labels, of as many axes as before.
+    kwargs, fields
+        What a new layer would get, see `labels_kwargs` and `geometry`.
+    """
+    from napari.utils.colormaps import label_colormap
+
+    layer.data = data
+    for name, value in {**kwargs, **fields}.items():
+        setattr(layer, name, value)
+    if "colormap" not in kwargs:
+        layer.colormap = label_colormap()
+    layer.editable = False
+    layer.visible = True
+
+
 def labels_kwargs(
     card: Card,
     *,

@@ -259,7 +259,7 @@ def test_from_paint_to_a_saved_model(viewer, panel, qtbot, models, told, monkeyp
     np.testing.assert_array_equal(layer.data[:4], before[:4])
     assert result.metadata[METADATA_KEY]["settings"]["guided"]
     assert panel.status_label.text().startswith("Done: 6 planes in ")
-    assert panel.run.preview.layer is None
+    assert not panel.run.preview.layer.visible
 
     # on, to another model
     layer.data[4] = before[4]

@@ -88,8 +88,33 @@ def test_the_preview_follows_the_slider_if_ticked(viewer, panel, qtbot):
     viewer.dims.set_current_step(0, 4)
     qtbot.waitUntil(lambda: panel.preview.layer is not None, timeout=10_000)
     run(panel, qtbot)
-    assert panel.preview.layer is None, "the run takes its place"
+    assert not panel.preview.layer.visible, "the run takes its place"
     viewer.layers.remove(image)
+
+
+def test_the_preview_is_hidden_and_exchanged_but_never_removed(viewer, panel, qtbot):
+    """Removing a layer of one plane that the slider has left ends napari in OpenGL."""
+    viewer.add_image(noise(6, 40, 48), name="one")
+    press(qtbot, panel.preview_button)
+    layer = previewed(panel, qtbot)
+    viewer.dims.set_current_step(0, 5)
+    run(panel, qtbot)
+    assert layer in viewer.layers
+    assert not layer.visible
+    other = viewer.add_image(noise(6, 30, 32), name="two", scale=(2, 1, 1))
+    panel.image_box.value = other
+    panel.model_box.value = "dots"
+    panel.objects_box.value = True
+    press(qtbot, panel.preview_button)
+    qtbot.waitUntil(lambda: layer.visible, timeout=20_000)
+    assert panel.preview.layer is layer
+    assert layer.name == "two - preview"
+    assert layer.data.shape == (1, 30, 32)
+    assert not layer.editable
+    layer.visible = False  # by a person: it stays so
+    press(qtbot, panel.preview_button)
+    qtbot.waitUntil(lambda: panel.preview._worker is None, timeout=20_000)
+    assert not layer.visible
 
 
 def test_a_range_of_planes(viewer, panel, qtbot):
@@ -265,7 +290,7 @@ def test_new_objects_take_no_old_numbers(viewer, panel, qtbot):
 def test_what_does_not_fit_is_said(viewer, panel, qtbot, monkeypatch):
     said = []
     monkeypatch.setattr("napari.utils.notifications.show_error", said.append)
-    monkeypatch.setattr("napari_sdseg.widgets._commit.show_error", said.append)
+    monkeypatch.setattr("napari_sdseg.widgets.segment.commit.show_error", said.append)
     viewer.add_image(noise(3, 40, 48))
     panel.objects_box.value = True
     run(panel, qtbot)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, shifted
+from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, redraw, shifted
 from sdseg import scratch
 
 from ..evaluate.planes import show_plane
@@ -80,7 +80,7 @@ class LivePreview:
         self.viewer = viewer
         self.layer: Labels | None = None
         self._image: Image | None = None
-        self._wanted = False
+        self._wanted = self._away = False
         viewer.layers.events.removed.connect(self._on_removed)
 
     def begin(self, image: Image) -> None:
@@ -89,11 +89,10 @@ class LivePreview:
         self._image, self._wanted = image, True
 
     def clear(self) -> None:
-        """Remove the preview."""
+        """Hide the preview until the next; `redraw` says why it stays."""
         self._wanted = False
-        layer, self.layer = self.layer, None
-        if layer is not None and layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
+        if self.layer is not None:
+            self._away, self.layer.visible = True, False
 
     def close(self) -> None:
         """Hear no more: the panel or its viewer is gone."""
@@ -111,7 +110,7 @@ class LivePreview:
         ]
         data = shown.labels.reshape(shape)
         fields = shifted(geometry(image, plan), start)
-        if self.layer is not None and self.layer.data.shape == data.shape:
+        if self.layer is not None and not self._away and self.layer.data.shape == data.shape:
             self.layer.data = data
             for name in ("scale", "translate", "rotate", "shear", "affine"):
                 setattr(self.layer, name, fields[name])
@@ -125,6 +124,10 @@ class LivePreview:
         kwargs = labels_kwargs(shown.card, source=image.name, instances=single)
         kwargs["name"] = f"{image.name} - learning"
         kwargs["metadata"][METADATA_KEY]["preview"] = True
+        if self.layer is not None and self.layer.ndim == data.ndim:
+            redraw(self.layer, data, kwargs, fields)
+            self._away = False
+            return
         layer = Labels(data, **kwargs, **fields)
         layer.editable = False
         # an outline, so that what is painted stays to be seen

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, shifted
+from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, redraw, shifted
 
 from .run import start_worker
 from .work import Failed, PlaneDone, Ready, Update
@@ -52,7 +52,7 @@ class Preview:
         self.layer: Labels | None = None
         self._image: Image | None = None
         self._worker: Any = None
-        self._again = False
+        self._again = self._away = False
         self._request: Request | None = None
         self._card: Card | None = None
         self._begun = 0.0
@@ -71,11 +71,10 @@ class Preview:
             self._timer.start()
 
     def clear(self) -> None:
-        """Remove the preview, and start no other."""
+        """Hide the preview until the next, and start no other; `redraw` says why it stays."""
         self._stop()
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
+        if self.layer is not None:
+            self._away, self.layer.visible = True, False
 
     def close(self) -> None:
         """Stop and hear no more: the panel or its viewer is gone."""
@@ -151,6 +150,8 @@ class Preview:
             self.layer.data = data
             for name in ("scale", "translate", "rotate", "shear", "affine"):
                 setattr(self.layer, name, fields[name])
+            if self._away:  # hidden by `clear`, not by a person
+                self._away, self.layer.visible = False, True
         else:
             self._make(data, fields, card, request, plane.index)
         self.told.emit(f"Preview in {seconds:.1f} s.")
@@ -163,6 +164,8 @@ class Preview:
             and layer.data.ndim == data.ndim
             and about.get("model") == request.model
             and about.get("settings", {}).get("instances") == request.instances
+            and self._image is not None
+            and about.get("source") == self._image.name
         )
 
     def _make(
@@ -175,12 +178,14 @@ class Preview:
     ) -> None:
         from napari.layers import Labels
 
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
         name = "" if self._image is None else self._image.name
         kwargs = labels_kwargs(card, source=name, model=request.model, instances=request.instances)
         kwargs["name"] = f"{name} - preview"
         kwargs["metadata"][METADATA_KEY]["preview"] = True
+        if self.layer is not None and self.layer.ndim == data.ndim:
+            redraw(self.layer, data, kwargs, fields)
+            self._away = False
+            return
         # A guess that is exchanged at the next move of the slider: nothing to paint in.
         self.layer = Labels(data, **kwargs, **fields)
         self.layer.editable = False

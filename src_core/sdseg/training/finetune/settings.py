@@ -30,8 +30,9 @@ class FineTuneSettings:
     latent_weight, noise_weight, mask_weight
         Of the latent estimation loss, the noise loss, and the loss on the decoded mask.
     balance
-        How far what is drawn counts as much as the empty rest, at the first step; see
-        `sdseg.training.losses.balance_weights`. Falls to 0 in a line.
+        Steps within which it fades that what is drawn counts as much as the empty rest, see
+        `sdseg.training.losses.balance_weights`. It makes for an early start, and draws too much if it
+        stays.
     between
         Learn from unpainted planes too, by the shapes that painted ones carry to them.
     held_out
@@ -54,7 +55,7 @@ class FineTuneSettings:
     latent_weight: float = 1.0
     noise_weight: float = 0.5
     mask_weight: float = 1.0
-    balance: float = 1.0
+    balance: int = 60
     between: bool = True
     held_out: float = 0.35
     score_every: float = 6.0

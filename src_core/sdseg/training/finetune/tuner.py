@@ -202,7 +202,7 @@ class FineTuner:
                 group["lr"] = s.learning_rate * _rate(done, s.warmup)
             networks.train()
             with torch.autocast(self.source.device.type, self.source.choice.dtype, enabled=self._half):
-                share = s.balance * (1 - done)
+                share = max(0.0, 1 - self.step / s.balance) if s.balance else 0.0
                 loss = objective.loss(p, draws(), s, generator, self.source.device, share)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
