@@ -13,7 +13,7 @@ import tifffile
 import torch
 
 import napari_sdseg
-from sdseg import training
+from sdseg import Card
 from sdseg.metrics import dice
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -231,6 +231,7 @@ def test_pixels_that_were_not_painted_have_no_say_in_the_loss(bench):
 def bright(bench, monkeypatch):
     """Put a model in place that thresholds, and copies what guides it; return the calls made."""
     calls = []
+    tuned = SimpleNamespace(card=Card("tuned", size=32, overlap=8))
 
     def finetune(
         model, images, labels, *, annotated=None, ignore_label=None, seconds=None, device=None
@@ -238,10 +239,10 @@ def bright(bench, monkeypatch):
         calls.append(
             SimpleNamespace(labels=labels, annotated=annotated, ignore=ignore_label, s=seconds)
         )
-        return "tuned"
+        return tuned
 
     def segment(image, model, *, axis, guide=None, annotated=()):
-        assert (model, axis) == ("tuned", 0)
+        assert axis == 0
         found = (image > 110).astype(np.uint8)
         found[: len(found) // 2] = 0  # a mistake, which the guide mends where it can
         for z in annotated:
@@ -251,9 +252,7 @@ def bright(bench, monkeypatch):
     monkeypatch.setattr(bench.finetune, "locate", lambda model: Path())
     monkeypatch.setattr(napari_sdseg, "finetune", finetune, raising=False)
     monkeypatch.setattr(napari_sdseg, "segment", segment, raising=False)
-    monkeypatch.setattr(
-        training, "next_plane", lambda image, model, annotated, *, axis=0, samples=4: 13, raising=False
-    )
+    monkeypatch.setattr(bench.next_plane, "next_plane", lambda image, model, work, annotated: 13)
     return calls
 
 

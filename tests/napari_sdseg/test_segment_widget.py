@@ -209,7 +209,7 @@ def test_a_second_press_while_running_does_nothing(viewer, panel, qtbot, slow):
 
 def test_the_window_stays_free(viewer, panel, qtbot):
     """The longest gap between two ticks of the event loop, with the slider being moved."""
-    viewer.add_image(noise(40, 128, 128))
+    viewer.add_image(noise(14, 128, 128))
     panel.model_box.value = "organs"
     run(panel, qtbot)  # torch is imported, the model is loaded
     ticks = [time.perf_counter()]
@@ -217,7 +217,7 @@ def test_the_window_stays_free(viewer, panel, qtbot):
 
     def tick():
         ticks.append(time.perf_counter())
-        viewer.dims.set_current_step(0, len(ticks) // 5 % 40)
+        viewer.dims.set_current_step(0, len(ticks) // 5 % 14)
 
     timer.timeout.connect(tick)
     timer.start(10)
