@@ -208,6 +208,13 @@ def _apart(matrix: npt.NDArray[Any], axis: int) -> bool:
     )
 
 
+def move_to(layer: Labels, data: Any, fields: Mapping[str, Any]) -> None:
+    """Exchange the plane that a Labels layer shows for another of the same stack, in its place."""
+    layer.data = data
+    for name in ("scale", "translate", "rotate", "shear", "affine"):
+        setattr(layer, name, fields[name])
+
+
 def redraw(layer: Labels, data: Any, kwargs: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
     """Turn a Labels layer of a single plane into another, and show it.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, redraw, shifted
+from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, move_to, redraw, shifted
 from sdseg import scratch
 
 from ..evaluate.planes import show_plane
@@ -111,9 +111,7 @@ class LivePreview:
         data = shown.labels.reshape(shape)
         fields = shifted(geometry(image, plan), start)
         if self.layer is not None and not self._away and self.layer.data.shape == data.shape:
-            self.layer.data = data
-            for name in ("scale", "translate", "rotate", "shear", "affine"):
-                setattr(self.layer, name, fields[name])
+            move_to(self.layer, data, fields)
         else:
             self._make(image, data, fields, shown)
 

@@ -8,9 +8,9 @@ from qtpy.QtCore import QEvent, QSignalBlocker, QTimer
 from qtpy.QtWidgets import QInputDialog, QLineEdit
 
 from napari_sdseg.layers import is_ours
-from sdseg.store import list_models
 
-from .. import _made, _remembered
+from .. import _remembered
+from .._choices import offer_images, offer_models
 from .._image_facts import image_facts
 from .._models_changed import listen
 from ..segment.run import SegmentRun
@@ -110,17 +110,10 @@ class FineTuneWidget(FineTuneForm):
 
     def reset_choices(self, event: Any = None) -> None:
         """List the viewer's layers anew; napari calls it when they come, go or are renamed."""
-        from napari.layers import Image, Labels
+        from napari.layers import Labels
 
         active = self.viewer.layers.selection.active
-        images = [x for x in self.viewer.layers if isinstance(x, Image) and not is_ours(x)]
-        before = self.image_box.value
-        with self.image_box.changed.blocked():
-            self.image_box.choices = [(layer.name, layer) for layer in images]
-            if before in images:
-                self.image_box.value = before
-            elif images:
-                self.image_box.value = active if active in images else images[-1]
+        offer_images(self.image_box, self.viewer)
         layers = [x for x in self.viewer.layers if isinstance(x, Labels)]
         layers = [x for x in layers if not x.multiscale and not is_preview(x)]
         before = self.labels_box.value
@@ -133,14 +126,7 @@ class FineTuneWidget(FineTuneForm):
         self._choose_image()
 
     def _list_models(self) -> None:
-        unsaved = _made.cards()
-        self._models = {m.name: m.card for m in list_models()} | unsaved
-        before = _made.called_now(self.model_box.value)
-        with self.model_box.changed.blocked():
-            said = {name: f"{name}  (not saved)" for name in unsaved}
-            self.model_box.choices = [(said.get(name, name), name) for name in self._models]
-            if before in self._models:
-                self.model_box.value = before
+        self._models = offer_models(self.model_box)
         if self.state.model is not None:
             self._choose_model()
 

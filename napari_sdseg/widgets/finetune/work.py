@@ -260,13 +260,9 @@ class _Session:
         """Return the model as it is now, and what was measured of it."""
         self._result = self._now()
         last = self._last
-        # The tuner leaves out every fifth plane, and one at least where there are two.
-        painted = sum(map(len, self.tuner.planes))
-        left_out = max(1, painted // 5) if painted > 1 else 0
         spent = 0.0 if last is None else last.seconds
-        return Learned(
-            self._result, self.tuner.before, self.tuner.best, left_out, self.tuner.step, spent
-        )
+        tuner = self.tuner
+        return Learned(self._result, tuner.before, tuner.best, tuner.left_out, tuner.step, spent)
 
     def _now(self) -> Model:
         """Return the model in the colours of what was painted."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, redraw, shifted
+from napari_sdseg.layers import METADATA_KEY, geometry, labels_kwargs, move_to, redraw, shifted
 
 from .run import start_worker
 from .work import Failed, PlaneDone, Ready, Update
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from napari.layers import Image, Labels
 
-    from sdseg.axes import Index, StackPlan
+    from sdseg.axes import StackPlan
     from sdseg.card import Card
 
     from .run import SegmentRun
@@ -147,13 +147,11 @@ class Preview:
         )
         seconds = perf_counter() - self._begun
         if self.layer is not None and self._fits(self.layer, data):
-            self.layer.data = data
-            for name in ("scale", "translate", "rotate", "shear", "affine"):
-                setattr(self.layer, name, fields[name])
+            move_to(self.layer, data, fields)
             if self._away:  # hidden by `clear`, not by a person
                 self._away, self.layer.visible = False, True
         else:
-            self._make(data, fields, card, request, plane.index)
+            self._make(data, fields, card, request)
         self.told.emit(f"Preview in {seconds:.1f} s.")
 
     def _fits(self, layer: Labels, data: np.ndarray[Any, Any]) -> bool:
@@ -174,7 +172,6 @@ class Preview:
         fields: dict[str, Any],
         card: Card,
         request: Request,
-        index: Index,
     ) -> None:
         from napari.layers import Labels
 

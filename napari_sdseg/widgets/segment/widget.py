@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QSignalBlocker
 from qtpy.QtWidgets import QApplication
 
-from napari_sdseg.layers import is_ours
 from sdseg.errors import InputError
-from sdseg.store import list_models
 
 from .. import _made, _remembered
+from .._choices import offer_images, offer_models
 from .._image_facts import image_facts
 from .._models_changed import listen
 from .commit import Commit, Rule
@@ -117,18 +116,9 @@ class SegmentWidget(SegmentForm):
 
     def reset_choices(self, event: Any = None) -> None:
         """List the viewer's layers anew; napari calls it when they come, go or are renamed."""
-        from napari.layers import Image, Labels
+        from napari.layers import Labels
 
-        images = [x for x in self.viewer.layers if isinstance(x, Image) and not is_ours(x)]
-        before = self.image_box.value
-        with self.image_box.changed.blocked():
-            self.image_box.choices = [(layer.name, layer) for layer in images]
-            if before in images:
-                self.image_box.value = before
-            elif images:
-                # what was just opened, or what the person has selected, is what they mean
-                active = self.viewer.layers.selection.active
-                self.image_box.value = active if active in images else images[-1]
+        offer_images(self.image_box, self.viewer)
         before = self.target_box.value
         targets = [
             x for x in self.viewer.layers if isinstance(x, Labels) and x is not self.preview.layer
@@ -138,14 +128,7 @@ class SegmentWidget(SegmentForm):
         self._choose_image()
 
     def _list_models(self) -> None:
-        unsaved = _made.cards()
-        self._models = {m.name: m.card for m in list_models()} | unsaved
-        before = _made.called_now(self.model_box.value)
-        with self.model_box.changed.blocked():
-            said = {name: f"{name}  (not saved)" for name in unsaved}
-            self.model_box.choices = [(said.get(name, name), name) for name in self._models]
-            if before in self._models:
-                self.model_box.value = before
+        self._models = offer_models(self.model_box)
         if self.state.model is not None:
             self._choose_model()
 

@@ -175,6 +175,11 @@ class FineTuner:
         """Return the positions of the annotated planes of each image."""
         return [[p.position(i) for i in p.planes] for p in self.painted]
 
+    @property
+    def left_out(self) -> int:
+        """Return how many annotated planes are left out at first, to score on them."""
+        return sum(map(len, _split([list(p.planes) for p in self.painted])[1]))
+
     def run(self) -> Iterator[FineTuneUpdate]:
         """Learn until the budget is used up, yielding an update a step."""
         s, p = self.settings, self._pipeline
