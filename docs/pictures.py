@@ -74,7 +74,7 @@ def ct(viewer: napari.Viewer, shot: Callable[[str], None], seconds: float) -> No
     panel.classes_table.item(0, 1).setText("liver")
     rest(0.5)
     shot("ct_1_painted")
-    panel.seconds_box.value = seconds
+    panel.budget_box.value = seconds
     between = (planes[2] + planes[3]) // 2
     viewer.dims.set_current_step(0, between)
     panel.learn_button.native.click()

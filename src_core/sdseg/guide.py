@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Guidance", "Start"]
 
+#: Networks learn to correct guesses up to about this timestep; from there on, pure noise is better.
+_GUIDED = 700
+
 
 @dataclass(frozen=True)
 class Start:
@@ -35,12 +38,15 @@ class Start:
         (K, H, W) in [-1, 1] to start from, and the timestep they are noised to; None: pure noise.
     known, drawn
         Where the plane is painted (H, W), and the probabilities (K, H, W) that say so; None: nowhere.
+    within
+        (K, H, W), where alone anything may be drawn; None: anywhere.
     """
 
     masks: npt.NDArray[np.float32] | None = None
     timestep: int | None = None
     known: npt.NDArray[np.bool_] | None = None
     drawn: npt.NDArray[np.float32] | None = None
+    within: npt.NDArray[np.bool_] | None = None
 
     @property
     def complete(self) -> bool:
@@ -48,7 +54,9 @@ class Start:
         return self.known is not None and bool(self.known.all())
 
     def keep(self, probability: npt.NDArray[np.float32]) -> None:
-        """Put what was painted into a plane's probabilities, in place."""
+        """Put what was painted into a plane's probabilities, in place; none where none can be."""
+        if self.within is not None:
+            probability[~self.within] = 0
         if self.known is not None and self.drawn is not None:
             probability[:, self.known] = self.drawn[:, self.known]
 
@@ -81,10 +89,17 @@ class Guidance:
             drawn = ((masks.encode(ids, self.card) + 1) / 2).astype(np.float32)
             if known.all():
                 return Start(known=known, drawn=drawn)
-        guess = self._shapes(index).guess(self.painted.position(index))
+        shapes, position = self._shapes(index), self.painted.position(index)
+        guess = shapes.guess(position)
         if guess is None:
             return Start(known=known, drawn=drawn)
-        return Start(guess.masks, timestep(guess.doubt), known, drawn)
+        if None not in shapes.around(position):
+            return Start(guess.masks, timestep(guess.doubt), known, drawn)
+        # Beyond the painted planes it matters what shapes are worth.
+        start = timestep(guess.doubt, shapes.trust if shapes.tested else 1.0)
+        if start > _GUIDED:
+            return Start(known=known, drawn=drawn)
+        return Start(guess.masks, start, known, drawn, guess.within)
 
     def _shapes(self, index: Index) -> Shapes:
         volume = self.painted.volume(index)

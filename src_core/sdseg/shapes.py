@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import edt
@@ -31,6 +31,13 @@ __all__ = ["Guess", "Shapes", "signed_distance", "timestep"]
 #: outline can move between two painted planes. Without it, a shape that is missing on one of them would
 #: be pulled out of the other by far-away ones.
 _REACH = 24.0
+#: Pixels by which a shape may be larger than what is ruled out says. Dice guided, of three atria and a
+#: liver: 0.937 0.933 0.930 0.934 (with 2 pixels 0.937 0.932 0.929 0.936; half of what is expected and
+#: 2 pixels 0.937 0.932 0.930 0.929; nothing ruled out 0.941 0.931 0.930 0.901).
+_SLACK = 4.0
+#: Trust in shapes from which on they rule something out. The heart, which looks like the liver it
+#: lies on, is left out by this: Dice 0.78 beyond five painted planes, 0.64 without.
+_BELIEVED = 0.9
 
 
 def signed_distance(mask: npt.NDArray[np.bool_], reach: float = math.inf) -> npt.NDArray[np.float32]:
@@ -73,11 +80,25 @@ class Guess:
         the size of the shape.
     margin
         The same in pixels.
+    within
+        (K, H, W), where alone the true shapes can be; None: anywhere. Beyond the outermost painted
+        plane, of classes that were getting smaller towards it: as far as they reach if they shrink by
+        three quarters of what is expected, and a few pixels; if inner painted planes show that shapes
+        can be believed.
     """
 
     distance: npt.NDArray[np.float32]
     doubt: float
     margin: float
+    within: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def sure(self) -> npt.NDArray[np.bool_]:
+        """Return (H, W): where the guess can be taken for the truth, of all classes."""
+        each = np.abs(self.distance) >= self.margin
+        if self.within is not None:
+            each |= ~self.within
+        return np.asarray(each.all(axis=0), bool)
 
     @property
     def masks(self) -> npt.NDArray[np.float32]:
@@ -149,28 +170,11 @@ class Shapes:
         below, above = self.around(position, without)
         if below is None and above is None:
             return None
-        distance: npt.NDArray[np.float32]
         if below is None or above is None:
             nearest = above if below is None else below
             assert nearest is not None
-            outermost = self._distances(nearest)
-            size = max(float(outermost.max()), 1.0)
-            others = [
-                abs(p - nearest) for p in self.positions if p not in (*without, nearest, position)
-            ]
-            away = abs(position - nearest)
-            # Planes may lie farther apart than is known where no spacing is: large shapes say so.
-            gap, pixels = min(others, default=size / self._step), size
-            if others:
-                pixels = max(gap * self._step, size / 3)
-            shrunk = pixels * _shrunk(away / gap)
-            distance = outermost - np.float32(shrunk)
-            # Where nothing is left the guess is an empty plane: a person paints where a thing is. It
-            # is least sure where the shape vanishes, and surer again beyond.
-            doubt = max(0.25, 1 - abs(1 - shrunk / size))
-            # It may as well not have shrunk at all, or twice as much.
-            margin = max(1 + 6 * doubt, shrunk)
-            return Guess(distance, doubt, margin) if outermost.max() > 0 else None
+            return self._beyond(nearest, position, without)
+        distance: npt.NDArray[np.float32]
         known = [p for p in self.positions if p not in without and p != position]
         knots, weights = _spline(known, position)
         first, second = self._distances(below), self._distances(above)
@@ -184,6 +188,52 @@ class Shapes:
         if not (distance > 0).any():
             return None
         return Guess(distance, doubt, 1 + 6 * doubt)
+
+    def _beyond(self, nearest: int, position: int, without: Sequence[int]) -> Guess | None:
+        """Carry the shapes of the outermost painted plane beyond it."""
+        outermost = self._distances(nearest)
+        if not outermost.max() > 0:
+            return None
+        size = max(float(outermost.max()), 1.0)
+        others = [p for p in self.positions if p not in (*without, nearest, position)]
+        # Planes may lie farther apart than is known where no spacing is: large shapes say so.
+        gap, pixels = size / self._step, size
+        area = (outermost > 0).sum(axis=(1, 2))
+        ending = np.zeros(len(area), bool)
+        if others:
+            second = min(others, key=lambda p: abs(p - nearest))
+            gap = abs(second - nearest)
+            pixels = max(gap * self._step, size / 3)
+            ending = (area > 0) & ((self._distances(second) > 0).sum(axis=(1, 2)) > area)
+        shrunk = pixels * _shrunk(abs(position - nearest) / gap)
+        distance = outermost - np.float32(shrunk)
+        # Where nothing is left the guess is an empty plane: a person paints where a thing is. It
+        # is least sure where the shape vanishes, and surer again beyond.
+        doubt = max(0.25, 1 - abs(1 - shrunk / size))
+        within = None
+        if self.tested and self.trust > _BELIEVED and ending.any():
+            within = (distance > -(shrunk / 4 + _SLACK)) | ~ending[:, None, None]
+        # It may as well not have shrunk at all, or twice as much.
+        return Guess(distance, doubt, max(1 + 6 * doubt, shrunk), within)
+
+    @property
+    def tested(self) -> bool:
+        """Whether painted planes show what shapes are worth: one of them must lie between others."""
+        return len(self.positions) > 2
+
+    @cached_property
+    def trust(self) -> float:
+        """How far shapes carried between painted planes can be believed, 0 to 1.
+
+        Each inner painted plane is guessed from its neighbours. The gap is twice as wide as those that
+        are filled, so half of that error is expected there.
+        """
+        scores = []
+        for position in self.positions[1:-1]:
+            found, truth = self.guess(position), self._distances(position) > 0
+            scores.append(0.0 if found is None else _overlap(found.distance > 0, truth))
+        expected = 1 - (1 - float(np.mean(scores))) / 2 if scores else 0.75
+        return float(np.clip((expected - 0.5) / 0.4, 0, 1))
 
 
 def _spline(known: Sequence[int], position: int) -> tuple[list[int], npt.NDArray[np.float64]]:
@@ -212,9 +262,11 @@ def _overlap(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
     return 2 * int((a & b).sum()) / total if total else 1.0
 
 
-def timestep(doubt: float, last: int = 999) -> int:
+def timestep(doubt: float, trust: float = 1.0, last: int = 999) -> int:
     """Return the timestep a guess is noised to.
 
-    Enough noise to hide what may be wrong, little enough to leave what is right.
+    Enough noise to hide what may be wrong, little enough to leave what is right. Measured beyond the
+    painted planes: on atria (trust 1) 600 is no better than this, and 750 worse by 0.1; on mitochondria
+    (trust 0.55), Dice is 0.80 with this and trust 1, 0.84 at 600, 0.85 from pure noise.
     """
-    return min(last, round(100 + 400 * doubt))
+    return min(last, round(100 + 400 * doubt + 1000 * (1 - trust)))

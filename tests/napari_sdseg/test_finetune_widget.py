@@ -292,6 +292,17 @@ def _color(layer, label):
     return "#" + "".join(f"{round(255 * float(c)):02x}" for c in layer.get_color(label)[:3])
 
 
+def test_a_budget_in_steps(viewer, panel, qtbot):
+    paint(panel, qtbot, 1, 3)
+    panel.budget_box.value, panel.unit_box.value = 7, "steps"
+    press(qtbot, panel.learn_button)
+    qtbot.waitUntil(lambda: not panel.state.busy, timeout=15_000)
+    assert "7 steps in" in panel.state.message
+    assert panel.run.curve.seconds == pytest.approx(panel.run.curve.loss[-1][0], rel=0.01)
+    panel.unit_box.value = "seconds"
+    assert (panel.state.seconds, panel.state.steps) == (7, None)
+
+
 def test_stop_keeps_what_is_learned(viewer, panel, qtbot):
     layer = paint(panel, qtbot, 2)
     begun(panel, qtbot)

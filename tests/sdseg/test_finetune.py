@@ -13,7 +13,8 @@ from sdseg.intensity import Intensity
 from sdseg.metrics import dice
 from sdseg.painted import painted
 from sdseg.stack import plan
-from sdseg.training.finetune import FineTuner, FineTuneSettings, next_plane
+from sdseg.training.finetune import FineTuner, FineTuneSettings, next_plane, objective
+from sdseg.training.finetune.doubt import room
 from sdseg.training.finetune.look import intensity_for, placement_for, scattered
 
 
@@ -254,6 +255,39 @@ def test_many_objects_may_be_mirrored(stack, random_starts):
     labels[:] = 0
     labels[2, ::8, ::8] = 1
     assert scattered([painted(image, labels, work)])
+
+
+def test_a_short_budget_is_scored_too(stack, random_starts):
+    settings = FineTuneSettings(score_every=1e6)
+    tuner, updates, made = learn(start(random_starts, "thing"), *stack[:2], settings=settings, steps=4)
+    said = [u.dice for u in updates if u.dice is not None]
+    assert said == [tuner.best]
+    assert made.card.scores["Dice on painted planes left out"] == round(tuner.best, 4)
+
+
+def test_only_what_is_not_drawn_yet_gets_an_early_start(stack, random_starts, monkeypatch):
+    shares = []
+    real = objective.loss
+
+    def spied(*args):
+        shares.append(args[-1])
+        return real(*args)
+
+    monkeypatch.setattr(objective, "loss", spied)
+    image, labels, _ = stack
+    source = start(random_starts, "thing")
+    before = learn(source, image, labels, steps=40)[0].before
+    assert shares[0] == 1
+    assert shares[19] > 0 == shares[20], "gone after half of a budget shorter than the balance"
+    shares.clear()
+    learn(source, image, labels, steps=4, settings=FineTuneSettings(drawn_already=before))
+    assert shares == [0] * 4
+
+
+def test_planes_far_from_painted_ones_have_more_room():
+    assert room([0, 3, 7, 11], [2, 10], 40).tolist() == [2, 1, 3, 1]
+    assert room([0, 20], [2], 40).tolist() == [2, 10]
+    assert room([0, 20], [], 40).tolist() == [10, 10]
 
 
 def test_the_next_plane_is_an_unpainted_one(stack, random_starts):

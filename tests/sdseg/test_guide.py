@@ -60,6 +60,28 @@ def test_where_nothing_is_guessed_planes_start_from_pure_noise(stack, organs):
     assert (plain[3].probability != guided[3].probability).any()
 
 
+def test_beyond_the_painted_planes_shapes_count_for_what_they_are_worth(stack, organs):
+    image, labels = stack
+    labels[:] = 0
+    for z, side in ((1, 20), (3, 18), (5, 16)):
+        labels[z, 10 : 10 + side, 10 : 10 + side] = 1
+    _, guide = guidance((image, labels), organs)
+    assert guide.start((4,)).within is None
+    beyond = guide.start((7,))
+    assert beyond.timestep < 999
+    assert not beyond.within[0].all()
+    assert beyond.within[1].all(), "the second class is nowhere painted: it may begin here"
+    probability = np.ones((2, 40, 52), np.float32)
+    beyond.keep(probability)
+    assert (probability == beyond.within).all()
+    labels[:] = 0
+    for z, at in ((1, 0), (3, 20), (5, 10)):  # none says where the next one is
+        labels[z, at : at + 8, at : at + 8] = 1
+    _, guide = guidance((image, labels), organs)
+    assert guide.start((4,)).masks is not None
+    assert guide.start((7,)).masks is None
+
+
 def test_strokes_are_kept_and_the_rest_of_their_plane_is_segmented(stack, organs):
     image, labels = stack
     labels[:] = 255

@@ -73,6 +73,32 @@ def test_a_class_that_ends_in_between_has_no_guess_of_its_own():
     assert not (guess.distance[1] > 0).any()
 
 
+def test_beyond_a_shape_that_was_getting_smaller_there_is_a_limit():
+    card = Card("two", classes=(ClassInfo("a"), ClassInfo("b")), coding="multiclass")
+    small = 2 * disc(3, (8, 8))
+    ending = Shapes({-4: disc(18), 0: disc(16) + small, 4: disc(12)}, card)
+    first, later, gone = (ending.guess(z).within for z in (5, 8, 40))
+    assert (first[0] > later[0]).any()
+    assert (first[0] >= later[0]).all()
+    assert (first[0] >= (ending.guess(5).distance[0] > 0)).all()
+    assert not gone[0].any()
+    assert gone[1].all(), "of what is not on the outermost plane nothing is known"
+    assert ending.guess(2).within is None
+    growing = Shapes({0: disc(12), 4: disc(14), 8: disc(16)}, CARD)
+    assert growing.guess(10).within is None
+    assert growing.guess(-2).within is not None
+    assert Shapes({0: disc(16), 4: disc(12)}, CARD).guess(5).within is None, "two do not tell"
+
+
+def test_trust_in_shapes_is_what_inner_planes_show():
+    alike = Shapes({0: disc(10), 4: disc(11), 8: disc(10)}, CARD)
+    apart = Shapes({0: disc(6, (12, 12)), 4: disc(6, (50, 50)), 8: disc(6, (12, 50))}, CARD)
+    assert alike.trust == 1
+    assert apart.trust == 0
+    assert 0 < Shapes({0: disc(10), 4: disc(10)}, CARD).trust < 1, "nothing to be seen from two"
+    assert timestep(0.25, apart.trust) == 999 > timestep(0.25, alike.trust) == 200
+
+
 def test_nothing_painted_gives_no_guess():
     assert Shapes({}, CARD).guess(3) is None
     assert Shapes({1: np.zeros((8, 8), np.uint8)}, CARD).guess(3) is None

@@ -23,7 +23,10 @@ from .lists import ClassTable, PlaneList
 from .plot import LearningPlot
 from .state import Style
 
-__all__ = ["NO_LAYER", "FineTuneForm"]
+__all__ = ["NO_LAYER", "UNITS", "FineTuneForm"]
+
+#: Of the budget.
+UNITS = ("seconds", "steps")
 
 TIPS = {
     "image": "The layer to be segmented",
@@ -32,16 +35,18 @@ TIPS = {
     "model": "What to start from; it is not changed either",
     "axis": "The axis whose planes are painted and segmented one after another.\n"
     "auto: the axis with by far the fewest planes, or else the first of three.",
-    "planes": "A click goes to a plane; an unticked one is not learned from",
+    "planes": "A click goes to a plane; an unticked one is not learned from.\n"
+    "Best painted are the planes where a thing begins and where it ends, and a few between.",
     "empty": "Learn that there is nothing to be drawn on the plane in view",
     "next": "Goes to the plane that the model is least sure of (Ctrl+Alt+N)",
     "style": "Whole planes: what is not painted on a plane is background.\n"
     "Strokes: a few strokes a class, and what they leave open is unknown.",
     "background": "The label that is painted where nothing is to be drawn",
-    "seconds": "How long to learn, in seconds",
+    "budget": "How long to learn",
+    "unit": "Seconds: as many steps as fit. Steps: the same on every machine, however long they take.",
     "learn": "Teaches a copy of the model what is painted (Ctrl+Alt+F)",
     "stop": "Stops, and keeps what is learned so far",
-    "again": "Learns on from the last result for as many seconds; makes another model",
+    "again": "Learns on from the last result for as long; makes another model",
     "save": "Puts the new model among your own, to be there after a restart",
     "rest": "Segments all planes with the new model, into a new layer (Ctrl+Alt+R)",
     "keep": "Painted planes come out as you painted them, and the planes between them start from\n"
@@ -94,7 +99,8 @@ class FineTuneForm(QWidget):
         self.background_box = ComboBox(tooltip=TIPS["background"])
         self.reading_label = WrappedText()
         self.classes_table = ClassTable()
-        self.seconds_box = SpinBox(min=5, max=3600, value=60, step=5, tooltip=TIPS["seconds"])
+        self.budget_box = SpinBox(min=5, max=3600, value=60, step=5, tooltip=TIPS["budget"])
+        self.unit_box = ComboBox(choices=list(UNITS), tooltip=TIPS["unit"])
         self.learn_button = PushButton(text="Fine-tune", tooltip=TIPS["learn"])
         self.stop_button = PushButton(text="Stop", tooltip=TIPS["stop"])
         self.progress = ProgressBar()
@@ -148,13 +154,11 @@ class FineTuneForm(QWidget):
         form.addRow(self.reading_label)
         self.classes_label = QLabel("Classes")
         form.addRow(self.classes_label, self.classes_table)
+        form.addRow("Learn for", _row((self.budget_box, 1), (self.unit_box, 1)))
         return form
 
     def _learning(self) -> QHBoxLayout:
         row = QHBoxLayout()
-        self.seconds_box.native.setFixedWidth(84)
-        row.addWidget(self.seconds_box.native)
-        row.addWidget(QLabel("s"))
         row.addWidget(self.learn_button.native, 2)
         row.addWidget(self.stop_button.native, 1)
         return row

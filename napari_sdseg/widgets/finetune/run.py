@@ -87,7 +87,7 @@ class FineTuneRun:
             self._fail(error)
             return False
         self._image, self._layer, self._view, self._source = image, layer, request.view, model
-        self.curve = Curve(seconds=request.seconds)
+        self.curve = Curve(seconds=request.seconds or 0.0)
         self._tell_curve()
         self.preview.begin(image)
         self._open_bar(image.name)
@@ -111,7 +111,8 @@ class FineTuneRun:
             data, PlaneCopies(layer.data, plan, annotated), model, annotated,
             0 if state.strokes else None, background, tuple(names), tuple(colors),
             state.axis if state.segmenting().axis_choices() else None, channels, spacing, unit,
-            float(state.seconds), View(plane_in_view(self.viewer, image, plan)),
+            None if state.steps else float(state.seconds), state.steps,
+            View(plane_in_view(self.viewer, image, plan)),
         )  # fmt: skip
 
     def seek(self, image: Image, model: str) -> bool:
@@ -205,6 +206,8 @@ class FineTuneRun:
             self.curve.loss.append((last.seconds, last.loss))
         if moved.dice is not None:
             self.curve.dice.append((last.seconds, moved.dice))
+        if self.state.steps:  # how long they take shows as they are done
+            self.curve.seconds = last.seconds + last.seconds_left
         if self.curve.before is None:
             self.curve.before = last.before
         if self.state.phase in (Phase.STARTING, Phase.RUNNING):

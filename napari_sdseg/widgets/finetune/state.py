@@ -73,6 +73,7 @@ class Curve:
     dice: list[tuple[float, float]] = field(default_factory=list)
     before: float | None = None
     seconds: float = 60.0
+    """How long it will be in all, as far as is known."""
 
 
 @dataclass
@@ -95,8 +96,8 @@ class FineTuneState:
         How labels are read; for strokes the label that says background, None: the highest painted.
     names
         Of classes, by painted label.
-    seconds
-        The budget.
+    seconds, steps
+        The budget: seconds, or, where it is not None, steps.
     keep
         Whether *Segment the rest* keeps painted planes and starts from their shapes; None: if whole
         planes are painted.
@@ -122,6 +123,7 @@ class FineTuneState:
     background: int | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     seconds: int = 60
+    steps: int | None = None
     keep: bool | None = None
     result: str | None = None
     result_card: Card | None = None

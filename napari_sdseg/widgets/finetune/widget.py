@@ -16,7 +16,7 @@ from .._models_changed import listen
 from ..segment.run import SegmentRun
 from ..segment.state import SegmentState
 from ..segment.work import Guide, warm_up
-from .form import NO_LAYER, FineTuneForm, show_row
+from .form import NO_LAYER, UNITS, FineTuneForm, show_row
 from .run import FineTuneRun, color_of, painted_copies
 from .state import FineTuneState, LabelsFacts, Phase
 from .view import go_to, is_preview, new_labels, plane_in_view
@@ -63,15 +63,16 @@ class FineTuneWidget(FineTuneForm):
         self.reset_choices()
         self._choose_model()
         self._draw()
-        warm_up()
+        warm_up("sdseg.training.finetune")
 
     def _recall(self) -> None:
         for name in (_remembered.recall("finetune_model", None), _BASE):
             if name in self._models:
                 self.model_box.value = name
                 break
-        self.seconds_box.value = _remembered.recall("finetune_seconds", self.state.seconds)
-        self.state.choose(seconds=self.seconds_box.value)
+        self.budget_box.value = _remembered.recall("finetune_budget", self.state.seconds)
+        self.unit_box.value = UNITS[bool(_remembered.recall("finetune_in_steps", False))]
+        self._choose_budget()
 
     def _connect(self) -> None:
         self.image_box.changed.connect(self._choose_image)
@@ -80,7 +81,8 @@ class FineTuneWidget(FineTuneForm):
         self.axis_box.changed.connect(self._choose_axis)
         self.style_box.changed.connect(lambda style: self.state.choose(style=style))
         self.background_box.changed.connect(lambda label: self.state.choose(background=label))
-        self.seconds_box.changed.connect(lambda seconds: self.state.choose(seconds=seconds))
+        self.budget_box.changed.connect(self._choose_budget)
+        self.unit_box.changed.connect(self._choose_budget)
         self.keep_box.changed.connect(lambda keep: self.state.choose(keep=keep))
         self.empty_box.changed.connect(self._say_empty)
         self.planes_list.picked.connect(self._go_to)
@@ -223,6 +225,13 @@ class FineTuneWidget(FineTuneForm):
 
     # -- pressed ---------------------------------------------------------------------------------
 
+    def _choose_budget(self, _: Any = None) -> None:
+        count = self.budget_box.value
+        if self.unit_box.value == UNITS[1]:
+            self.state.choose(steps=count)
+        else:
+            self.state.choose(seconds=count, steps=None)
+
     def _press_new(self, _: Any = None) -> None:
         image, plan = self.image_box.value, self.state.plan()
         if image is not None and plan is not None:
@@ -236,7 +245,11 @@ class FineTuneWidget(FineTuneForm):
             return
         self._choose_image()  # arrays or axes may have changed since they were chosen
         self.run.learn(image, layer, model)
-        _remembered.remember(finetune_model=self.state.model, finetune_seconds=self.state.seconds)
+        _remembered.remember(
+            finetune_model=self.state.model,
+            finetune_budget=self.budget_box.value,
+            finetune_in_steps=self.state.steps is not None,
+        )
 
     def _press_next(self, _: Any = None) -> None:
         image, model = self.image_box.value, self.state.result or self.state.model
@@ -315,7 +328,7 @@ class FineTuneWidget(FineTuneForm):
         self.stop_button.enabled = self.rest_state.busy or (
             state.phase in (Phase.STARTING, Phase.RUNNING) and state.task != "save"
         )
-        for box in (self.image_box, self.labels_box, self.model_box, self.seconds_box):
+        for box in (self.image_box, self.labels_box, self.model_box, self.budget_box, self.unit_box):
             box.enabled = not busy
         axes = state.segmenting().axis_choices()
         self.axis_box.enabled = not busy and bool(axes)

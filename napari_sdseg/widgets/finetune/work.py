@@ -86,7 +86,8 @@ class Learn:
     channel_axis: int | None
     spacing: tuple[float, ...] | None
     unit: str | None
-    seconds: float
+    seconds: float | None
+    steps: int | None
     view: View = field(default_factory=View)
 
 
@@ -211,6 +212,7 @@ class _Session:
             spacing=request.spacing,
             unit=request.unit,
             seconds=request.seconds,
+            steps=request.steps,
         )
         self.plan: StackPlan = self.tuner.painted[0].work
         self._limits = find_limits(request.data, self.plan.all_planes(), self.tuner.card)

@@ -11,6 +11,7 @@ import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -144,14 +145,17 @@ class Failed:
 Update = Ready | PlaneDone | Counted | Failed | None
 
 
-def warm_up() -> None:
-    """Import the engine in the background, so that the first run starts sooner."""
+def warm_up(*more: str) -> None:
+    """Import the engine, and more modules, in the background, so that the first run starts sooner."""
 
     def load() -> None:
         import pandas  # noqa: F401 - napari imports it for the first layer with features
 
         import sdseg.pipeline
         import sdseg.stack  # noqa: F401
+
+        for name in more:
+            import_module(name)
 
     DEVICE.submit(load)
 

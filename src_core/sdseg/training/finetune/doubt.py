@@ -13,10 +13,12 @@ from ...predict import predict_planes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy.typing as npt
+
     from ...axes import StackPlan
     from ...store import Model
 
-__all__ = ["next_plane", "unsureness"]
+__all__ = ["next_plane", "room", "unsureness"]
 
 
 def next_plane(
@@ -50,8 +52,8 @@ def next_plane(
     -------
     int
         Position along the sliced axis. Of the planes looked at, the one with the largest
-        disagreement, weighed by how far it is from the painted planes: two neighbours in doubt are
-        both cleared by one of them.
+        disagreement times its distance from the painted planes: painting it clears the doubt of as
+        many around it. Distances count up to a quarter of the stack.
 
     Raises
     ------
@@ -77,9 +79,13 @@ def next_plane(
         doubts.append(unsureness(found.probability, found.stability))
         if progress is not None:
             progress(done, len(looked))
-    room = [min((abs(z - p) for p in painted), default=count) for z in looked]
-    weighed = np.array(doubts) * np.sqrt(np.minimum(room, 0.25 * count))
-    return looked[int(weighed.argmax())]
+    return looked[int((np.array(doubts) * room(looked, painted, count)).argmax())]
+
+
+def room(planes: Sequence[int], painted: Sequence[int], count: int) -> npt.NDArray[np.float64]:
+    """Return how far planes are from the next painted one, at most a quarter of ``count``."""
+    away = [min((abs(z - p) for p in painted), default=count) for z in planes]
+    return np.minimum(away, 0.25 * count)
 
 
 def unsureness(probability: np.ndarray, stability: np.ndarray) -> float:

@@ -126,7 +126,7 @@ class Stack:
         if not (between and self.between):
             return own, carried
         for at, volume in shapes.items():
-            trust = _trust(volume, self.card)
+            trust = volume.trust
             if trust <= 0:
                 continue
             empty: list[Example] = []
@@ -177,8 +177,7 @@ class Stack:
 
     def _guessed(self, index: Index, found: Guess, trust: float) -> Example:
         """Take a guess for the truth, but for a margin around its outline."""
-        sure = np.abs(found.distance).min(axis=0) >= found.margin
-        weight = torch.from_numpy(sure.astype(np.float32) * trust * (1 - found.doubt))[None]
+        weight = torch.from_numpy(found.sure.astype(np.float32) * trust * (1 - found.doubt))[None]
         target = torch.from_numpy(found.masks)
         return Example(
             self._image(index), self._resized(target), self._resized(weight), False, carried=True
@@ -189,22 +188,3 @@ def whole(maps: torch.Tensor, lay: tiles.Layout) -> torch.Tensor:
     """Resize and pad a plane as the engine does, uncut: (C, H, W) -> (C, h, w)."""
     uncut = tiles.Layout(lay.shape, lay.resized, lay.worked, lay.worked, ((0, 0),), 1, lay.factor)
     return tiles.cut(maps.numpy(), uncut)[0]
-
-
-def _trust(shapes: Shapes, card: Card) -> float:
-    """Return how far shapes between painted planes can be believed, 0 to 1.
-
-    Each inner painted plane is guessed from its neighbours. The gap is twice as wide as those that
-    are filled, so half of that error is expected there.
-    """
-    scores = []
-    for position in shapes.positions[1:-1]:
-        found = shapes.guess(position)
-        truth = masks.encode(shapes.planes[position], card) > 0
-        if found is None:
-            scores.append(0.0)
-            continue
-        total = int((found.distance > 0).sum()) + int(truth.sum())
-        scores.append(2 * int(((found.distance > 0) & truth).sum()) / total if total else 1.0)
-    expected = 1 - (1 - float(np.mean(scores))) / 2 if scores else 0.75
-    return float(np.clip((expected - 0.5) / 0.4, 0, 1))

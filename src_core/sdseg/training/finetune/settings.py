@@ -32,7 +32,9 @@ class FineTuneSettings:
     balance
         Steps within which it fades that what is drawn counts as much as the empty rest, see
         `sdseg.training.losses.balance_weights`. It makes for an early start, and draws too much if it
-        stays.
+        stays: it is gone after half of the budget in any case.
+    drawn_already
+        Dice on painted planes from which on a model needs no such start.
     between
         Learn from unpainted planes too, by the shapes that painted ones carry to them.
     held_out
@@ -41,7 +43,7 @@ class FineTuneSettings:
     score_every
         Seconds between scores.
     variation
-        How far planes are varied; None: flips where there are many objects, else upright.
+        How far planes are varied; None: see `sdseg.training.finetune.look.variation_for`.
     """
 
     learning_rate: float = 6e-4
@@ -56,6 +58,7 @@ class FineTuneSettings:
     noise_weight: float = 0.5
     mask_weight: float = 1.0
     balance: int = 60
+    drawn_already: float = 0.5
     between: bool = True
     held_out: float = 0.35
     score_every: float = 6.0

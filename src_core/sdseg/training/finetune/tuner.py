@@ -19,9 +19,9 @@ from ...predict import find_limits, predict_planes
 from ...store import Model, place
 from . import objective
 from .adapt import adapted, classes_for
-from .draws import Draws, Variation
+from .draws import Draws
 from .examples import Stack
-from .look import intensity_for, placement_for, scattered
+from .look import intensity_for, placement_for, variation_for
 from .settings import FineTuneSettings, FineTuneUpdate
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ...axes import Index
     from ...card import Placement
     from ...pipeline import SDSegPipeline
+    from .draws import Variation
 
 __all__ = ["FineTuner"]
 
@@ -192,22 +193,28 @@ class FineTuner:
         every = [list(x.planes) for x in self.painted]
         train, held = _split(every)
         everything = not any(held)
-        variation = s.variation or Variation(flips=scattered(self.painted))
+        variation = s.variation or variation_for(self.painted)
         draws = self._draws(train, variation, between=everything)
         generator = torch.Generator().manual_seed(self.seed + 1)
+        # What the source draws already needs no start, and would be drawn too large by one.
+        drawn = self._score_source(every if everything else held)
+        balance = s.balance if drawn is None or drawn < s.drawn_already else 0
         if not everything:
-            self.before = self._score_source(held)
+            self.before = drawn
         scored = time.perf_counter()
         running: float | None = None
         while (done := self._done(time.perf_counter() - started)) < 1:
+            dice = None
             if not everything and done >= s.held_out:
+                if self.step:  # the last chance, and the only one of a short budget
+                    dice = self._held_out(ema, weights, held)
                 everything, self._best = True, None
                 draws = self._draws(every, variation)
             for group in optimizer.param_groups:
                 group["lr"] = s.learning_rate * _rate(done, s.warmup)
             networks.train()
             with torch.autocast(self.source.device.type, self.source.choice.dtype, enabled=self._half):
-                share = max(0.0, 1 - self.step / s.balance) if s.balance else 0.0
+                share = _share(self.step, done, balance)
                 loss = objective.loss(p, draws(), s, generator, self.source.device, share)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -217,7 +224,6 @@ class FineTuner:
             self.step += 1
             value = float(loss.detach())
             running = value if running is None else 0.95 * running + 0.05 * value
-            dice = None
             if not everything and time.perf_counter() - scored > s.score_every:
                 dice = self._held_out(ema, weights, held)
                 scored = time.perf_counter()
@@ -367,6 +373,11 @@ def _split(planes: _Planes) -> tuple[_Planes, _Planes]:
     for number, (i, index) in enumerate(flat):
         (held if number in wanted else train)[i].append(index)
     return train, held
+
+
+def _share(step: int, done: float, balance: int) -> float:
+    """Return how much of the balance is left: gone after its steps, or after half of a short budget."""
+    return max(0.0, 1 - max(step / balance, 2 * done)) if balance else 0.0
 
 
 def _rate(done: float, warmup: float) -> float:
