@@ -15,6 +15,8 @@ from sdseg.painted import painted
 from sdseg.stack import plan
 from sdseg.training.finetune import FineTuner, FineTuneSettings, next_plane, objective
 from sdseg.training.finetune.doubt import room
+from sdseg.training.finetune.draws import Draws, Variation
+from sdseg.training.finetune.examples import Example
 from sdseg.training.finetune.look import intensity_for, placement_for, scattered
 
 
@@ -180,6 +182,35 @@ def test_strokes_learn_from_the_pixels_that_are_known(stack, random_starts):
         )
         assert tuner.planes == [[3]]
         assert len(made.card.classes) == 1
+
+
+def test_what_strokes_leave_open_counts_a_little_as_background(random_starts):
+    image = np.random.default_rng(0).random((20, 40, 48)).astype(np.float32)
+    labels = np.full(image.shape, 255, np.uint8)
+    for z in (6, 9):
+        labels[z, 10:12, 10:30], labels[z, 30:32, 10:30] = 1, 0
+    source = start(random_starts, "thing")
+    tuner = FineTuner(source, image, labels, ignore_label=255, placement="tile", steps=1)
+    own, carried = tuner._stacks[0].examples(tuner.painted[0].planes)
+    assert not carried
+    assert len(own) == 3, "a plane farther beyond than strokes lie apart is taken for empty"
+    stroke, far = own[0], own[-1]
+    known = stroke.weight[0] == 1
+    assert known.sum() == 80
+    assert (stroke.target[0][known] > 0).sum() == 40
+    share = float(known.float().mean())
+    assert stroke.weight[0][~known].unique().tolist() == pytest.approx([share / 2], rel=0.01)
+    assert (far.target == -1).all()
+    assert (far.weight < 1).all()
+
+
+def test_strokes_do_not_mix_with_the_unknown_beside_them():
+    target, weight = torch.full((1, 1, 64, 64), -1.0), torch.zeros(1, 1, 64, 64)
+    target[..., 20:23, 8:56], weight[..., 20:23, 8:56] = 1, 1
+    stroke = Example(torch.zeros(3, 64, 64), target[0], weight[0], complete=False)
+    drawn = Draws([([stroke], [])], 4, 64, Variation(bend=0.1, rotate=0.5), seed=0)()
+    assert (drawn.weights > 0.01).sum() > 200
+    assert drawn.targets[drawn.weights > 0.01].min() > 0.99
 
 
 def test_one_plane_an_empty_plane_a_single_image(stack, random_starts):

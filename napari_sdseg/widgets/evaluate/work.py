@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdseg.errors import InputError, OutOfMemoryError, SDSegError
+from sdseg.errors import InputError, SDSegError
 
+from .._failures import readable
 from .counts import MOST_CLASSES, OBJECTS, WIDTH, Naming, Pairs, Rows, tally
 
 if TYPE_CHECKING:
@@ -93,13 +94,8 @@ def compare(request: Request, stop: Event) -> Generator[Update, None, None]:
     """
     try:
         yield from _compare(request, stop)
-    except SDSegError as error:
-        yield Failed(request, error)
-    except MemoryError as error:
-        yield Failed(request, _caused(OutOfMemoryError("memory ran out; close other layers"), error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the person must hear of it
-        said = f"{type(error).__name__}: {error}"
-        yield Failed(request, _caused(SDSegError(said), error))
+        yield Failed(request, readable(error, "close other layers"))
 
 
 def _compare(request: Request, stop: Event) -> Generator[Update, None, None]:
@@ -178,8 +174,3 @@ def _grown(counts: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]
 
 def _stacked(counts: list[npt.NDArray[np.int64]], classes: int) -> npt.NDArray[np.int64]:
     return np.stack([_grown(each, classes) for each in counts])
-
-
-def _caused(error: SDSegError, cause: BaseException) -> SDSegError:
-    error.__cause__ = cause
-    return error.with_traceback(cause.__traceback__)

@@ -11,11 +11,12 @@ from napari_sdseg.layers import is_ours
 
 from .. import _remembered
 from .._choices import offer_images, offer_models
+from .._device import warm_up
 from .._image_facts import image_facts
 from .._models_changed import listen
 from ..segment.run import SegmentRun
 from ..segment.state import SegmentState
-from ..segment.work import Guide, warm_up
+from ..segment.work import Guide
 from .form import NO_LAYER, UNITS, FineTuneForm, show_row
 from .run import FineTuneRun, color_of, painted_copies
 from .state import FineTuneState, LabelsFacts, Phase

@@ -7,16 +7,17 @@ of the Segment panel may come between them. The generators only wait for that th
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sdseg.errors import Cancelled, OutOfMemoryError, SDSegError
+from sdseg.errors import Cancelled
 
 from .. import _made
-from ..segment.work import DEVICE, TICK, Failed
+from .._device import DEVICE, waited
+from .._failures import readable
+from ..segment.work import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -159,29 +160,29 @@ def learn(request: Learn, stop: Event) -> Generator[Update, None, None]:
     """
     session: _Session | None = None
     try:
-        session = yield from _result(DEVICE.submit(_Session, request), stop)
+        session = yield from waited(DEVICE.submit(_Session, request), stop)
         yield Begun(session.plan, session.tuner.source.device_note)
         going = True
         while going and not stop.is_set():
-            moved, going = yield from _result(DEVICE.submit(session.turn))
+            moved, going = yield from waited(DEVICE.submit(session.turn))
             if moved is not None:
                 yield moved
             if going and session.due() and not stop.is_set():
-                shown = yield from _result(DEVICE.submit(session.show))
+                shown = yield from waited(DEVICE.submit(session.show))
                 if shown is not None:
                     yield shown
         if session.tuner.step == 0:
             return
-        learned = yield from _result(DEVICE.submit(session.finish))
+        learned = yield from waited(DEVICE.submit(session.finish))
         if not stop.is_set():
-            shown = yield from _result(DEVICE.submit(session.show))
+            shown = yield from waited(DEVICE.submit(session.show))
             if shown is not None:
                 yield shown
         yield learned
+    except Cancelled:
+        return
     except Exception as error:  # noqa: BLE001 - whatever it is, the person must hear of it
-        failed = _failed(error)
-        if failed is not None:
-            yield failed
+        yield Failed(readable(error, "close other images, or paint smaller planes"))
     finally:
         if session is not None:
             with suppress(RuntimeError):  # the interpreter is going down
@@ -289,12 +290,12 @@ class _Session:
 def seek(request: Seek, stop: Event) -> Generator[Update, None, None]:
     """Find the plane whose painting would teach most."""
     try:
-        position = yield from _result(DEVICE.submit(_next, request, stop), stop)
+        position = yield from waited(DEVICE.submit(_next, request, stop), stop)
         yield Found(position)
+    except Cancelled:
+        return
     except Exception as error:  # noqa: BLE001 - whatever it is, the person must hear of it
-        failed = _failed(error)
-        if failed is not None:
-            yield failed
+        yield Failed(readable(error, "close other images, or paint smaller planes"))
 
 
 def _next(request: Seek, stop: Event) -> int:
@@ -308,30 +309,3 @@ def _next(request: Seek, stop: Event) -> int:
     model = load_model(_made.source(request.model))
     annotated: Sequence[int] = request.annotated
     return int(next_plane(request.data, model, request.plan, annotated, progress=look))
-
-
-# -- waiting -------------------------------------------------------------------------------------
-
-
-def _result(future: Future[T], stop: Event | None = None) -> Generator[None, None, T]:
-    """Return a future's result; with ``stop``, give up when it is set."""
-    while not wait([future], timeout=TICK).done:
-        if stop is not None and stop.is_set():
-            future.cancel()
-            raise Cancelled("stopped")
-        yield None
-    return future.result()
-
-
-def _failed(error: Exception) -> Failed | None:
-    """Return an error as a person can read it; None: it is none, but what was asked for."""
-    if isinstance(error, Cancelled):
-        return None
-    if isinstance(error, SDSegError):
-        return Failed(error)
-    said = f"{type(error).__name__}: {error}"
-    failure = SDSegError(said)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        failure = OutOfMemoryError("memory ran out; close other images, or paint smaller planes")
-    failure.__cause__ = error
-    return Failed(failure.with_traceback(error.__traceback__))

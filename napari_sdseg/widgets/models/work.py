@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sdseg.errors import Cancelled, SDSegError
 
+from .._device import TICK
+from .._failures import readable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
@@ -38,9 +41,6 @@ _FILES = ThreadPoolExecutor(1, thread_name_prefix="sdseg-models")
 
 #: Seconds after which what a killed napari left in the trash is deleted.
 _DAY = 24 * 3600
-
-#: Seconds between looks at the request to stop.
-TICK = 0.1
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,4 @@ def work(job: Job, stop: Event) -> Generator[Update, None, None]:
         yield Failed(error)
     except Exception as error:  # whatever it is, the person must hear of it
         log.error("%s failed", job.doing, exc_info=error)
-        failure = SDSegError(f"{type(error).__name__}: {error}")
-        failure.__cause__ = error
-        yield Failed(failure)
+        yield Failed(readable(error))

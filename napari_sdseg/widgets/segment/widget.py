@@ -13,6 +13,7 @@ from sdseg.errors import InputError
 
 from .. import _made, _remembered
 from .._choices import offer_images, offer_models
+from .._device import warm_up
 from .._image_facts import image_facts
 from .._models_changed import listen
 from .commit import Commit, Rule
@@ -21,7 +22,7 @@ from .preview import Preview
 from .run import SegmentRun
 from .script import script
 from .state import Phase, SegmentState
-from .work import forget_limits, warm_up
+from .work import forget_limits
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -8,18 +8,19 @@ so that a request to stop is answered at once even while a batch is being comput
 from __future__ import annotations
 
 import weakref
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdseg.errors import Cancelled, OutOfMemoryError, SDSegError
+from sdseg.errors import Cancelled, SDSegError
 
 from .. import _made
+from .._device import DEVICE, TICK, waited
+from .._failures import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -41,16 +42,8 @@ __all__ = [
     "Request",
     "Update",
     "forget_limits",
-    "warm_up",
     "work",
 ]
-
-DEVICE = ThreadPoolExecutor(1, thread_name_prefix="sdseg-device")
-
-#: Seconds between looks at the request to stop.
-TICK = 0.1
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -145,21 +138,6 @@ class Failed:
 Update = Ready | PlaneDone | Counted | Failed | None
 
 
-def warm_up(*more: str) -> None:
-    """Import the engine, and more modules, in the background, so that the first run starts sooner."""
-
-    def load() -> None:
-        import pandas  # noqa: F401 - napari imports it for the first layer with features
-
-        import sdseg.pipeline
-        import sdseg.stack  # noqa: F401
-
-        for name in more:
-            import_module(name)
-
-    DEVICE.submit(load)
-
-
 def work(request: Request, stop: Event) -> Generator[Update, None, None]:
     """Segment; yield updates, and None now and then while waiting.
 
@@ -176,7 +154,7 @@ def work(request: Request, stop: Event) -> Generator[Update, None, None]:
         seen[0] = done
 
     try:
-        ready, planes = yield from _wait(DEVICE.submit(_open, request, count), stop)
+        ready, planes = yield from waited(DEVICE.submit(_open, request, count), stop)
         yield ready
         while not (ready.go.wait(TICK) or stop.is_set()):
             yield None
@@ -188,7 +166,7 @@ def work(request: Request, stop: Event) -> Generator[Update, None, None]:
                     counted = seen[0]
                     yield Counted(counted)
                 yield None
-            plane = yield from _wait(future, stop)
+            plane = yield from waited(future, stop)
             if plane is None:
                 break
             done += 1
@@ -196,13 +174,8 @@ def work(request: Request, stop: Event) -> Generator[Update, None, None]:
             yield PlaneDone(done, plane.index, plane.labels, highest, _widest(plane.stability))
     except Cancelled:
         return
-    except SDSegError as error:
-        yield Failed(error)
-    except MemoryError as error:
-        yield Failed(_caused(OutOfMemoryError("memory ran out; close other images"), error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the person must hear of it
-        said = f"{type(error).__name__}: {error}"
-        yield Failed(_caused(SDSegError(said), error))
+        yield Failed(readable(error))
     finally:
         if planes is not None:
             # only the thread that runs a generator may close it, or it is "already executing"
@@ -288,20 +261,3 @@ def _next(planes: Iterator[PlaneResult], request: Request) -> PlaneResult | None
 def _widest(stability: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
     """(K, H, W) -> (H, W)."""
     return None if stability is None else np.max(stability, axis=0)
-
-
-def _wait(future: Future[T], stop: Event) -> Generator[None, None, T]:
-    """Return a future's result, looking at ``stop`` often."""
-    while not wait([future], timeout=TICK).done:
-        if stop.is_set():
-            break
-        yield None
-    if stop.is_set():
-        future.cancel()
-        raise Cancelled("stopped")
-    return future.result()
-
-
-def _caused(error: SDSegError, cause: BaseException) -> SDSegError:
-    error.__cause__ = cause
-    return error.with_traceback(cause.__traceback__)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..bend import bent_grid, sample_at
 from ..disturb import disturbed
+from .examples import known_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,23 +103,20 @@ class Draws:
         n, (height, width) = len(chosen), chosen[0].image.shape[1:]
         channels = chosen[0].target.shape[0]
         guess = [e.target if e.guess is None else e.guess for e in chosen]
-        maps = torch.cat(
-            [
-                torch.stack([e.image for e in chosen]),
-                torch.stack([e.target for e in chosen]),
-                torch.stack([e.weight for e in chosen]),
-                torch.stack(guess),
-            ],
-            dim=1,
-        )
+        target, weight = (torch.stack([getattr(e, k) for e in chosen]) for k in ("target", "weight"))
+        images = torch.stack([e.image for e in chosen])
+        # A stroke is a few pixels wide: its values must not mix with those of the unknown beside it.
+        maps = torch.cat([images, target, target * weight, weight, torch.stack(guess)], dim=1)
         v = self.variation
         strength = v.bend * torch.rand((n,), generator=g)
         grid = bent_grid(
             strength, (height, width), g, scale=2.0, rotate=v.rotate, flips=(v.flips, v.flips)
         )
         maps = sample_at(maps, grid, padding="reflection")
-        images, targets, weights, guesses = torch.split(maps, [3, channels, 1, channels], dim=1)
-        # A pixel whose neighbours are partly unknown is unknown.
+        images, targets, weighed, weights, guesses = torch.split(
+            maps, [3, channels, channels, 1, channels], dim=1
+        )
+        targets = known_mean(weighed, weights, targets)
         weights = torch.where(weights > 0.999, weights.ceil(), weights)
         # What neighbours say is bent a little more; where they say nothing, the mask is bent.
         alone = torch.tensor([e.guess is None for e in chosen]).reshape(-1, 1, 1, 1)

@@ -38,7 +38,7 @@ def known_mask_loss(drawn: torch.Tensor, target: torch.Tensor, weight: torch.Ten
     p, t = probability(drawn), (target + 1) / 2
     largest = weight.amax(dim=(1, 2, 3))
     each = (drawn - target).abs().mean(dim=1, keepdim=True) * weight
-    l1 = each.sum(dim=(1, 2, 3)) / (weight > 0).sum(dim=(1, 2, 3)).clamp(min=1)
+    l1 = each.sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1e-6) * largest
     overlap = (p * t * weight).sum(dim=(2, 3))
     size = ((p + t) * weight).sum(dim=(2, 3))
     soft_dice = ((2 * overlap + 1) / (size + 1)).mean(dim=1)
