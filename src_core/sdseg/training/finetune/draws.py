@@ -38,9 +38,9 @@ class Variation:
 
     bend: float = 0.05
     rotate: float = 0.12
-    gamma: float = 1.4
-    shift: float = 0.12
-    noise: float = 0.06
+    gamma: float = 1.2
+    shift: float = 0.06
+    noise: float = 0.04
     flips: bool = False
 
 
