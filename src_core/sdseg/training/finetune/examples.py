@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +63,11 @@ class Example:
     complete: bool
     guess: torch.Tensor | None = None
     carried: bool = False
+
+    @cached_property
+    def shows(self) -> bool:
+        """Whether there is anything to be drawn on it."""
+        return bool((self.target > 0).any())
 
 
 @dataclass
