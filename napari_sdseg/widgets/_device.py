@@ -44,9 +44,9 @@ def warm_up(*more: str) -> None:
 
 def waited(future: Future[T], stop: Event | None = None) -> Generator[None, None, T]:
     """Return a future's result, yielding now and then; `Cancelled` once ``stop`` is set."""
-    while not wait([future], timeout=TICK).done:
-        if stop is not None and stop.is_set():
-            future.cancel()
-            raise Cancelled("stopped")
+    while not (wait([future], timeout=TICK).done or (stop is not None and stop.is_set())):
         yield None
+    if stop is not None and stop.is_set():  # also if it is done by now: nobody waits for it
+        future.cancel()
+        raise Cancelled("stopped")
     return future.result()

@@ -51,3 +51,5 @@ def test_waiting_gives_the_result_or_stops_at_once():
     assert later.cancelled(), "it never runs"
     held.set()
     assert busy.result(5)
+    with pytest.raises(Cancelled):
+        take(waited(busy, stop))

@@ -316,9 +316,9 @@ def test_only_what_is_not_drawn_yet_gets_an_early_start(stack, random_starts, mo
 
 
 def test_planes_far_from_painted_ones_have_more_room():
-    assert room([0, 3, 7, 11], [2, 10], 40).tolist() == [2, 1, 3, 1]
-    assert room([0, 20], [2], 40).tolist() == [2, 10]
-    assert room([0, 20], [], 40).tolist() == [10, 10]
+    assert room([0, 3, 7, 11], [2, 10], 40).tolist() == [1, 1, 3, 1]
+    assert room([0, 20, 38], [2], 40).tolist() == [1, 18, 2]
+    assert room([0, 20], [], 40).tolist() == [1, 20]
 
 
 def test_the_next_plane_is_an_unpainted_one(stack, random_starts):

@@ -52,8 +52,8 @@ def next_plane(
     -------
     int
         Position along the sliced axis. Of the planes looked at, the one with the largest
-        disagreement times its distance from the painted planes: painting it clears the doubt of as
-        many around it. Distances count up to a quarter of the stack.
+        disagreement times its distance from the painted planes and the ends of the stack: painting
+        it clears the doubt of as many around it.
 
     Raises
     ------
@@ -83,9 +83,12 @@ def next_plane(
 
 
 def room(planes: Sequence[int], painted: Sequence[int], count: int) -> npt.NDArray[np.float64]:
-    """Return how far planes are from the next painted one, at most a quarter of ``count``."""
-    away = [min((abs(z - p) for p in painted), default=count) for z in planes]
-    return np.minimum(away, 0.25 * count)
+    """Return how far planes are from the next painted one, or from the end of the ``count`` planes.
+
+    The ends count because little is to be learned there: things mostly end before the stack does.
+    """
+    known = [-1, *painted, count]
+    return np.array([min(abs(z - p) for p in known) for z in planes], float)
 
 
 def unsureness(probability: np.ndarray, stability: np.ndarray) -> float:
