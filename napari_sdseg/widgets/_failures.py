@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sdseg.errors import OutOfMemoryError, SDSegError
 
-__all__ = ["readable"]
+__all__ = ["Failed", "readable"]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What was asked for is over; ``str(error)`` is for the person."""
+
+    error: Exception
 
 
 def readable(error: Exception, advice: str = "close other images") -> SDSegError:

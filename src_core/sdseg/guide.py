@@ -7,7 +7,7 @@ SDEdit). The guess here is the painted shapes, carried to the plane (`sdseg.shap
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,23 +83,23 @@ class Guidance:
 
     def start(self, index: Index) -> Start:
         """Return what is known of a plane."""
-        known = drawn = None
+        told = Start()
         if self.painted.at(index) in self._painted:
             ids, known = self.painted.plane(index)
             drawn = ((masks.encode(ids, self.card) + 1) / 2).astype(np.float32)
-            if known.all():
-                return Start(known=known, drawn=drawn)
+            told = Start(known=known, drawn=drawn)
+            if told.complete:
+                return told
         shapes, position = self._shapes(index), self.painted.position(index)
         guess = shapes.guess(position)
         if guess is None:
-            return Start(known=known, drawn=drawn)
-        if None not in shapes.around(position):
-            return Start(guess.masks, timestep(guess.doubt), known, drawn)
+            return told
         # Beyond the painted planes it matters what shapes are worth.
-        start = timestep(guess.doubt, shapes.trust if shapes.tested else 1.0)
+        beyond = None in shapes.around(position)
+        start = timestep(guess.doubt, shapes.trust if beyond and shapes.tested else 1.0)
         if start > _GUIDED:
-            return Start(known=known, drawn=drawn)
-        return Start(guess.masks, start, known, drawn, guess.within)
+            return told
+        return replace(told, masks=guess.masks, timestep=start, within=guess.within)
 
     def _shapes(self, index: Index) -> Shapes:
         volume = self.painted.volume(index)

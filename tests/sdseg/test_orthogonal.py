@@ -118,9 +118,7 @@ def test_a_full_disk_is_said_before_the_work(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    if not hasattr(os, "posix_fallocate"):
-        pytest.skip("room cannot be reserved here")
     monkeypatch.setattr(scratch, "LARGEST", 1)
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)  # not there on every system
     with pytest.raises(OSError, match=r"no room for .* set TMPDIR"):
         scratch.zeros((30, 40), np.float32)

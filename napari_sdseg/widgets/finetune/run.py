@@ -225,7 +225,7 @@ class FineTuneRun:
         outcome, why, source, task = self._outcome, self._why, self._source, self.state.task
         self._close_bar()
         self._clear()
-        if isinstance(outcome, Failed | jobs.Failed):
+        if isinstance(outcome, Failed):
             self._fail(outcome.error)
         elif isinstance(outcome, Learned):
             self._keep(outcome, source, why)

@@ -16,8 +16,7 @@ from sdseg.errors import Cancelled
 
 from .. import _made
 from .._device import DEVICE, waited
-from .._failures import readable
-from ..segment.work import Failed
+from .._failures import Failed, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sdseg.errors import Cancelled, SDSegError
 
 from .._device import TICK
-from .._failures import readable
+from .._failures import Failed, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -78,13 +78,6 @@ class Done:
     """It is finished; ``result`` is what the job gave."""
 
     result: Any
-
-
-@dataclass(frozen=True)
-class Failed:
-    """It ended with an error."""
-
-    error: Exception
 
 
 Update: TypeAlias = Moved | Done | Failed | None

@@ -1,8 +1,6 @@
 """A run of the engine as a generator of typed updates, for a thread that must never hang. No Qt.
 
-torch is imported and the networks run in one long-lived thread, `DEVICE`: cuDNN's tuning and the
-current device belong to a thread. The generator itself only waits for that thread, in short steps,
-so that a request to stop is answered at once even while a batch is being computed.
+The networks run in the thread of `_device`; the generator only waits for it, in short steps.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdseg.errors import Cancelled, SDSegError
+from sdseg.errors import Cancelled
 
 from .. import _made
 from .._device import DEVICE, TICK, waited
-from .._failures import readable
+from .._failures import Failed, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -126,13 +124,6 @@ class Counted:
     """How many planes the networks have seen, in whichever direction."""
 
     done: int
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The run is over; ``str(error)`` is for the person."""
-
-    error: SDSegError
 
 
 Update = Ready | PlaneDone | Counted | Failed | None

@@ -106,11 +106,12 @@ class Draws:
             chosen.append(self._crop(pool[self._integer(len(pool))]))
         n, (height, width) = len(chosen), chosen[0].image.shape[1:]
         channels = chosen[0].target.shape[0]
-        guess = [e.target if e.guess is None else e.guess for e in chosen]
-        target, weight = (torch.stack([getattr(e, k) for e in chosen]) for k in ("target", "weight"))
         images = torch.stack([e.image for e in chosen])
+        targets = torch.stack([e.target for e in chosen])
+        weights = torch.stack([e.weight for e in chosen])
+        guesses = torch.stack([e.target if e.guess is None else e.guess for e in chosen])
         # A stroke is a few pixels wide: its values must not mix with those of the unknown beside it.
-        maps = torch.cat([images, target, target * weight, weight, torch.stack(guess)], dim=1)
+        maps = torch.cat([images, targets, targets * weights, weights, guesses], dim=1)
         v = self.variation
         strength = v.bend * torch.rand((n,), generator=g)
         grid = bent_grid(

@@ -184,19 +184,20 @@ class Stack:
 
     def _far(self, planes: Sequence[Index], at_most: int) -> list[Example]:
         """Take planes more than a gap beyond the outermost strokes for empty."""
+        if self.painted.axis is None:
+            return []
         positions: dict[tuple[int, ...], list[int]] = {}
         for index in planes:
-            if self.painted.axis is not None and not self.example(index).complete:
-                positions.setdefault(self.painted.volume(index), []).append(
-                    self.painted.position(index)
-                )
+            if not self.example(index).complete:
+                *volume, position = self.painted.at(index)
+                positions.setdefault(tuple(volume), []).append(position)
+        free = self._unpainted()
         far: list[Example] = []
         for at, known in positions.items():
             known.sort()
             if len(known) < 2:
                 continue
             first, last = 2 * known[0] - known[1], 2 * known[-1] - known[-2]
-            free = self._unpainted()
             for there in ([z for z in free if z < first], [z for z in free if z > last]):
                 if there:
                     far.append(self._empty(self.painted.index(at, there[len(there) // 2]), _UNTOLD))

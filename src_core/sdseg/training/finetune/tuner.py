@@ -201,12 +201,12 @@ class FineTuner:
         balance = s.balance if drawn is None or drawn < s.drawn_already else 0
         if not everything:
             self.before = drawn
-        scored = time.perf_counter()
+        scored, looked = time.perf_counter(), 0  # when, and after which step
         running: float | None = None
         while (done := self._done(time.perf_counter() - started)) < 1:
             dice = None
             if not everything and done >= s.held_out:
-                if self.step:  # the last chance, and the only one of a short budget
+                if self.step > looked:  # the last chance, and the only one of a short budget
                     dice = self._held_out(ema, weights, held)
                 everything, self._best = True, None
                 draws = self._draws(every, variation)
@@ -226,7 +226,7 @@ class FineTuner:
             running = value if running is None else 0.95 * running + 0.05 * value
             if not everything and time.perf_counter() - scored > s.score_every:
                 dice = self._held_out(ema, weights, held)
-                scored = time.perf_counter()
+                scored, looked = time.perf_counter(), self.step
             self._spent = time.perf_counter() - started
             done = self._done(self._spent)
             left = self._spent * (1 - done) / max(done, 1e-6)
