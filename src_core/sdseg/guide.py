@@ -94,9 +94,8 @@ class Guidance:
         guess = shapes.guess(position)
         if guess is None:
             return told
-        # Beyond the painted planes it matters what shapes are worth.
-        beyond = None in shapes.around(position)
-        start = timestep(guess.doubt, shapes.trust if beyond and shapes.tested else 1.0)
+        # Where things end it matters what shapes are worth.
+        start = timestep(guess.doubt, shapes.trust if guess.one_sided and shapes.tested else 1.0)
         if start > _GUIDED:
             return told
         return replace(told, masks=guess.masks, timestep=start, within=guess.within)

@@ -6,6 +6,7 @@ mask and another have not (Raya & Udupa, IEEE TMI 9, 1990, shape-based interpola
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -38,6 +39,13 @@ _SLACK = 4.0
 #: Trust in shapes from which on they rule something out. The heart, which looks like the liver it
 #: lies on, is left out by this: Dice 0.78 beyond five painted planes, 0.64 without.
 _BELIEVED = 0.9
+#: Trust where no painted plane lies between others that show the same.
+_UNTESTED = 0.625
+#: Where a thing is taken to end at the latest, of the way from the last painted plane that shows it to
+#: one that does not. Dice of shapes alone on the planes between, of three atria and a liver, twelve
+#: pairs of planes each: 0.59 with half of the way, 0.65 with two thirds, 0.67 with this, 0.68 with all
+#: of it; an outline that moves straight from the one plane to the other, 0.56.
+_BEFORE = 0.8
 
 
 def signed_distance(mask: npt.NDArray[np.bool_], reach: float = math.inf) -> npt.NDArray[np.float32]:
@@ -77,19 +85,21 @@ class Guess:
         (K, H, W) float32, signed distances in pixels, above 0 inside.
     doubt
         0 (as good as painted) to 1 (nothing known): how far the outline may be from this, against
-        the size of the shape.
+        the size of the shape. Of several classes the mean, weighted by their areas.
     margin
-        The same in pixels.
+        (K, 1, 1) float32, how far the outlines may be off, in pixels.
+    one_sided
+        Whether it rests on where things end: no class, or not every one, is carried from both sides.
     within
-        (K, H, W), where alone the true shapes can be; None: anywhere. Beyond the outermost painted
-        plane, of classes that were getting smaller towards it: as far as they reach if they shrink by
-        three quarters of what is expected, and a few pixels; if inner painted planes show that shapes
-        can be believed.
+        (K, H, W), where alone the true shapes can be; None: anywhere. Past the last plane of classes
+        that were getting smaller towards it: as far as they reach if they shrink by three quarters of
+        what is expected, and a few pixels; if inner painted planes show that shapes can be believed.
     """
 
     distance: npt.NDArray[np.float32]
     doubt: float
-    margin: float
+    margin: npt.NDArray[np.float32]
+    one_sided: bool = False
     within: npt.NDArray[np.bool_] | None = None
 
     @property
@@ -105,6 +115,18 @@ class Guess:
         """Return (K, H, W) masks in [-1, 1], soft over the pixel in which the outline runs."""
         soft: npt.NDArray[np.float32] = np.clip(self.distance * 2, -1, 1)
         return soft
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A guess of one class."""
+
+    distance: npt.NDArray[np.float32]
+    doubt: float
+    margin: float
+    area: float
+    ends: bool = False
+    within: npt.NDArray[np.bool_] | None = None
 
 
 class Shapes:
@@ -138,8 +160,14 @@ class Shapes:
         coded = masks.encode(self.planes[position], self._card) > 0
         return np.stack([signed_distance(channel) for channel in coded])
 
-    def _cut(self, position: int, reach: float) -> npt.NDArray[np.float32]:
-        return np.clip(self._distances(position), -reach, reach)
+    @cached_property
+    def _shows(self) -> dict[int | None, npt.NDArray[np.bool_]]:
+        """Position -> (K,), which classes a painted plane shows; None, as where no plane is: none."""
+        shows: dict[int | None, npt.NDArray[np.bool_]] = {
+            p: np.asarray((masks.encode(plane, self._card) > 0).any(axis=(1, 2)), bool)
+            for p, plane in self.planes.items()
+        }
+        return {None: np.zeros(masks.channel_count(self._card), bool), **shows}
 
     def around(self, position: int, without: Sequence[int] = ()) -> tuple[int | None, int | None]:
         """Return the painted positions next below and above, ``position`` itself left out."""
@@ -151,9 +179,10 @@ class Shapes:
     def guess(self, position: int, without: Sequence[int] = ()) -> Guess | None:
         """Carry the painted shapes to a plane.
 
-        Between painted planes, signed distances follow a cubic spline through up to three painted
-        planes on either side (a straight line between two). Beyond the outermost, its
-        shapes shrink, slowly at first, as a body with a rounded end does.
+        Between planes that both show a class, its signed distances follow a cubic spline through up
+        to three painted planes on either side (a straight line between two). Past the last that shows
+        it, its shapes shrink, slowly at first, as a body with a rounded end does; so as to end before
+        the next painted plane, which is without it.
 
         Parameters
         ----------
@@ -165,85 +194,150 @@ class Shapes:
         Returns
         -------
         Guess or None
-            None where there is nothing to start from: no shape reaches this plane.
+            None where there is nothing to start from: nothing at all is painted.
         """
-        below, above = self.around(position, without)
-        if below is None and above is None:
-            return None
-        if below is None or above is None:
-            nearest = above if below is None else below
-            assert nearest is not None
-            return self._beyond(nearest, position, without)
-        distance: npt.NDArray[np.float32]
         known = [p for p in self.positions if p not in without and p != position]
-        knots, weights = _spline(known, position)
-        first, second = self._distances(below), self._distances(above)
+        below, above = self.around(position, without)
+        if not any(self._shows[p].any() for p in known):
+            return None
+        parts = []
+        for k, (low, high) in enumerate(zip(self._shows[below], self._shows[above], strict=True)):
+            if low and high:
+                parts.append(self._between(k, known, position))
+            elif low or high:
+                last, empty = (below, above) if low else (above, below)
+                assert last is not None
+                parts.append(self._ending(k, known, position, last, empty))
+            else:
+                parts.append(self._nothing())
+        areas = np.array([p.area for p in parts])
+        doubts = np.array([p.doubt for p in parts])
+        within = None
+        if any(p.within is not None for p in parts):
+            anywhere = np.ones(parts[0].distance.shape, bool)
+            within = np.stack([anywhere if p.within is None else p.within for p in parts])
+        return Guess(
+            np.stack([p.distance for p in parts]),
+            float((areas * doubts).sum() / areas.sum() if areas.any() else doubts.max()),
+            np.array([p.margin for p in parts], np.float32)[:, None, None],
+            any(p.ends for p in parts) or not areas.any(),
+            within,
+        )
+
+    def _between(self, k: int, known: Sequence[int], position: int) -> _Part:
+        """Carry a class to a plane between two that show it."""
+        knots = self._run(k, known, position)
+        below = max(p for p in knots if p < position)
+        above = min(p for p in knots if p > position)
+        first, second = self._distances(below)[k], self._distances(above)[k]
         reach = max(_REACH, 0.5 * float(max(first.max(), second.max())))
-        around = np.stack([self._cut(p, reach) for p in knots])
-        distance = np.tensordot(weights.astype(np.float32), around, axes=1)
+        around = np.stack([np.clip(self._distances(p)[k], -reach, reach) for p in knots])
+        distance = np.tensordot(_spline(knots, position), around, axes=1)
         weight = (position - below) / (above - below)
         # Two outlines that agree leave little room between them; halfway the room is largest.
-        alike = _overlap(first > 0, second > 0)
-        doubt = float(4 * weight * (1 - weight)) * (0.25 + 0.75 * (1 - alike))
-        if not (distance > 0).any():
-            return None
-        return Guess(distance, doubt, 1 + 6 * doubt)
+        a, b = first > 0, second > 0
+        doubt = float(4 * weight * (1 - weight)) * (0.25 + 0.75 * (1 - _overlap(a, b)))
+        return _Part(distance, doubt, 1 + 6 * doubt, (a.sum() + b.sum()) / 2)
 
-    def _beyond(self, nearest: int, position: int, without: Sequence[int]) -> Guess | None:
-        """Carry the shapes of the outermost painted plane beyond it."""
-        outermost = self._distances(nearest)
-        if not outermost.max() > 0:
-            return None
+    def _run(self, k: int, known: Sequence[int], position: int) -> list[int]:
+        """Return up to three planes on either side that show a class, as far as all do."""
+
+        def shows(p: int) -> bool:
+            return bool(self._shows[p][k])
+
+        lower = [p for p in reversed(known) if p < position]
+        upper = [p for p in known if p > position]
+        near = [list(itertools.takewhile(shows, side))[:3] for side in (lower, upper)]
+        return sorted(near[0] + near[1])
+
+    def _ending(
+        self, k: int, known: Sequence[int], position: int, last: int, empty: int | None
+    ) -> _Part:
+        """Carry a class past the last plane that shows it, towards one that does not, or none."""
+        outermost = self._distances(last)[k]
         size = max(float(outermost.max()), 1.0)
-        others = [p for p in self.positions if p not in (*without, nearest, position)]
+        area = int((outermost > 0).sum())
+        others = [p for p in known if (p - last) * (position - last) < 0 and self._shows[p][k]]
         # Planes may lie farther apart than is known where no spacing is: large shapes say so.
         gap, pixels = size / self._step, size
-        area = (outermost > 0).sum(axis=(1, 2))
-        ending = np.zeros(len(area), bool)
+        shrinking = False
         if others:
-            second = min(others, key=lambda p: abs(p - nearest))
-            gap = abs(second - nearest)
+            second = min(others, key=lambda p: abs(p - last))
+            # The widest gap: two planes next to each other do not make a thing short.
+            gap = max(abs(b - a) for a, b in itertools.pairwise(sorted([*others, last])))
             pixels = max(gap * self._step, size / 3)
-            ending = (area > 0) & ((self._distances(second) > 0).sum(axis=(1, 2)) > area)
-        shrunk = pixels * _shrunk(abs(position - nearest) / gap)
+            shrinking = int((self._distances(second)[k] > 0).sum()) > area
+        away = abs(position - last)
+        end = gap * _part_of(size / pixels)  # where nothing of it is left
+        room = math.inf if empty is None else abs(empty - last)
+        if end > _BEFORE * room:  # what is not there any more has ended before
+            gap *= _BEFORE * room / end
+            end = _BEFORE * room
+        shrunk = pixels * _shrunk(away / gap)
         distance = outermost - np.float32(shrunk)
         # Where nothing is left the guess is an empty plane: a person paints where a thing is. It
         # is least sure where the shape vanishes, and surer again beyond.
         doubt = max(0.25, 1 - abs(1 - shrunk / size))
+        if away > end and empty is not None:
+            doubt = min(doubt, (room - away) / (room - end))
         within = None
-        if self.tested and self.trust > _BELIEVED and ending.any():
-            within = (distance > -(shrunk / 4 + _SLACK)) | ~ending[:, None, None]
+        if self.tested and self.trust > _BELIEVED and shrinking:
+            within = distance > -(shrunk / 4 + _SLACK)
         # It may as well not have shrunk at all, or twice as much.
-        return Guess(distance, doubt, max(1 + 6 * doubt, shrunk), within)
+        return _Part(distance, doubt, max(1 + 6 * doubt, shrunk), area, True, within)
+
+    def _nothing(self) -> _Part:
+        """Leave a class out that none of the painted planes next to this one shows."""
+        shape = self._distances(self.positions[0])[0].shape
+        return _Part(np.full(shape, -max(shape), np.float32), 0.25, 1.0, 0.0)
+
+    @cached_property
+    def _inner(self) -> dict[int, list[int]]:
+        """Painted positions -> the classes that are carried there from both sides; where any is."""
+        both = {
+            p: [int(k) for k in np.flatnonzero(self._shows[a] & self._shows[b])]
+            for p, (a, b) in ((p, self.around(p)) for p in self.positions)
+        }
+        return {p: classes for p, classes in both.items() if classes}
 
     @property
     def tested(self) -> bool:
-        """Whether painted planes show what shapes are worth: one of them must lie between others."""
-        return len(self.positions) > 2
+        """Whether painted planes show what shapes are worth: one must lie between others."""
+        return bool(self._inner)
 
     @cached_property
     def trust(self) -> float:
         """How far shapes carried between painted planes can be believed, 0 to 1.
 
         Each inner painted plane is guessed from its neighbours. The gap is twice as wide as those that
-        are filled, so half of that error is expected there.
+        are filled, so half of that error is expected there. What counts is the part of the smaller
+        area that both share: of a thing of which a tip was painted the size is foreseen badly, the
+        place is not.
         """
-        scores = []
-        for position in self.positions[1:-1]:
-            found, truth = self.guess(position), self._distances(position) > 0
-            scores.append(0.0 if found is None else _overlap(found.distance > 0, truth))
-        expected = 1 - (1 - float(np.mean(scores))) / 2 if scores else 0.75
-        return float(np.clip((expected - 0.5) / 0.4, 0, 1))
+        shared = []
+        for position, both in self._inner.items():
+            known = [p for p in self.positions if p != position]
+            found = np.stack([self._between(k, known, position).distance for k in both]) > 0
+            truth = self._distances(position)[both] > 0
+            smaller = min(int(found.sum()), int(truth.sum()))
+            same = int((found & truth).sum()) / smaller if smaller else found.any() == truth.any()
+            shared.append(float(same))
+        if not shared:
+            return _UNTESTED
+        expected = 1 - (1 - float(np.mean(shared))) / 2
+        return float(np.clip((expected - 0.6) / 0.3, 0, 1))
 
 
-def _spline(known: Sequence[int], position: int) -> tuple[list[int], npt.NDArray[np.float64]]:
-    """Return painted positions around another, and the weight of each in a natural cubic spline.
+def _spline(knots: Sequence[int], position: int) -> npt.NDArray[np.float32]:
+    """Return the weight of each painted position in the value of a natural cubic spline at another.
 
     A spline is linear in its values, so the weights are the same for all pixels. Measured between five
     painted planes: Dice 0.934, 0.944 and 0.945 on three atria, straight lines 0.921, 0.936 and 0.927.
     """
-    near = sorted(p for p in known if p < position)[-3:] + sorted(p for p in known if p > position)[:3]
-    return near, CubicSpline(near, np.eye(len(near)), bc_type="natural")(position)
+    weights: npt.NDArray[np.float64] = CubicSpline(knots, np.eye(len(knots)), bc_type="natural")(
+        position
+    )
+    return weights.astype(np.float32)
 
 
 def _shrunk(part: float) -> float:
@@ -255,6 +349,11 @@ def _shrunk(part: float) -> float:
     0.72, 0.66 and 0.68 on the atria.
     """
     return 0.5 * part + 1.2 * part**2
+
+
+def _part_of(shrunk: float) -> float:
+    """Return where a shape has shrunk so far: the inverse of `_shrunk`."""
+    return (math.sqrt(0.25 + 4.8 * shrunk) - 0.5) / 2.4
 
 
 def _overlap(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:

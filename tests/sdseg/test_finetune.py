@@ -204,6 +204,16 @@ def test_what_strokes_leave_open_counts_a_little_as_background(random_starts):
     assert (far.weight < 1).all()
 
 
+def test_where_neighbours_say_that_nothing_is_there_they_give_no_guess_to_learn_from(
+    stack, random_starts
+):
+    image, labels, _ = stack
+    planes = [0, 1, 3, 6]  # nothing is painted on the first
+    tuner = FineTuner(start(random_starts, "thing"), image, labels, annotated=planes, steps=1)
+    own, _ = tuner._stacks[0].examples(tuner.painted[0].planes)
+    assert [e.guess is not None for e in own[: len(planes)]] == [False, False, True, False]
+
+
 def test_strokes_do_not_mix_with_the_unknown_beside_them():
     target, weight = torch.full((1, 1, 64, 64), -1.0), torch.zeros(1, 1, 64, 64)
     target[..., 20:23, 8:56], weight[..., 20:23, 8:56] = 1, 1

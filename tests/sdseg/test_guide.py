@@ -52,12 +52,22 @@ def test_painted_planes_are_kept_as_painted_and_others_are_not_those_of_noise(st
 
 def test_where_nothing_is_guessed_planes_start_from_pure_noise(stack, organs):
     image, labels = stack
-    labels[:] = 0
-    labels[2, 5:31, 10:36] = 1  # is gone on the next painted plane
+    labels[:] = 0  # painted, and nothing is there: it may begin anywhere else
     work, guide = guidance((image, labels), organs, annotated=[2, 8])
     plain, guided = drawn(image, organs, work), drawn(image, organs, work, guide=guide)
-    assert (plain[7].probability == guided[7].probability).all()
-    assert (plain[3].probability != guided[3].probability).any()
+    for z in (0, 4, 7):
+        assert guide.start((z,)).masks is None
+        assert (plain[z].probability == guided[z].probability).all()
+
+
+def test_towards_an_empty_painted_plane_less_and_less_is_in_doubt(stack, organs):
+    image, labels = stack
+    labels[:] = 0
+    labels[0, 5:15, 10:20] = 1  # is gone on the next painted plane
+    _, guide = guidance((image, labels), organs, annotated=[0, 8])
+    starts = [guide.start((z,)) for z in (1, 4, 7)]
+    assert [bool((s.masks > 0).any()) for s in starts] == [True, False, False]
+    assert starts[1].timestep > starts[2].timestep
 
 
 def test_beyond_the_painted_planes_shapes_count_for_what_they_are_worth(stack, organs):

@@ -58,6 +58,35 @@ def test_beyond_the_outermost_plane_shapes_shrink_until_nothing_is_left():
     assert further.sum() > areas[2]  # painted farther apart, it ends farther away
 
 
+def test_a_shape_ends_before_the_next_painted_plane_which_is_without_it():
+    empty = np.zeros((64, 64), np.uint8)
+    free = Shapes({-8: disc(10), 0: disc(10)}, CARD)
+    bound = Shapes({-8: disc(10), 0: disc(10), 5: empty}, CARD)
+
+    def areas(shapes, planes):
+        return [int((shapes.guess(z).distance > 0).sum()) for z in planes]
+
+    assert areas(free, [5])[0] > 0 == areas(bound, [4])[0]
+    assert areas(bound, [1])[0] > areas(bound, [3])[0] > 0, "it does not end at once"
+    assert areas(bound, [-4]) == areas(free, [-4])
+    # Far away, an empty plane says nothing new.
+    far = Shapes({-8: disc(10), 0: disc(10), 60: empty}, CARD)
+    assert areas(far, range(1, 9)) == areas(free, range(1, 9))
+    # The nearer to the empty plane, the surer; beyond it nothing is expected.
+    assert far.guess(8).doubt > far.guess(40).doubt > far.guess(59).doubt
+    beyond = bound.guess(20)
+    assert not (beyond.distance > 0).any()
+    assert beyond.one_sided
+    assert not bound.guess(-4).one_sided
+
+
+def test_the_widest_gap_says_how_long_a_thing_is():
+    wide = Shapes({0: disc(10), 10: disc(10)}, CARD)
+    also = Shapes({0: disc(10), 10: disc(10), 11: disc(10)}, CARD)
+    for z, same in ((-3, -3), (13, 14)):
+        assert (wide.guess(z).distance == also.guess(same).distance).all()
+
+
 def test_doubt_is_largest_in_the_middle_and_grows_with_what_differs():
     alike = Shapes({0: disc(10), 10: disc(11)}, CARD)
     unlike = Shapes({0: disc(10), 10: disc(10, (32, 44))}, CARD)
@@ -96,6 +125,13 @@ def test_trust_in_shapes_is_what_inner_planes_show():
     assert alike.trust == 1
     assert apart.trust == 0
     assert 0 < Shapes({0: disc(10), 4: disc(10)}, CARD).trust < 1, "nothing to be seen from two"
+    tip = Shapes({0: disc(3), 4: disc(12), 8: disc(12)}, CARD)
+    assert tip.trust == 1, "the place is right, if not the size"
+    empty = np.zeros((64, 64), np.uint8)
+    assert not Shapes({0: disc(10), 4: disc(10), 8: empty}, CARD).tested
+    gone = Shapes({0: disc(10), 4: empty, 8: disc(10)}, CARD)
+    assert gone.tested
+    assert gone.trust == 0
     assert timestep(0.25, apart.trust) == 999 > timestep(0.25, alike.trust) == 200
 
 

@@ -134,12 +134,13 @@ class Stack:
         for index in planes:
             example = self.example(index)
             volume = shapes.get(self.painted.volume(index))
-            found = None
-            # Of an outermost plane the others say that it is empty, or nearly: a network that learns
-            # to draw a shape there all the same will do so wherever nothing is.
-            if volume is not None and None not in volume.around(self.painted.position(index)):
-                found = volume.guess(self.painted.position(index))
-            own.append(example if found is None else self._with(example, found))
+            found = None if volume is None else volume.guess(self.painted.position(index))
+            # Past where others show something they say that there is nothing, or hardly anything: a
+            # network that learns to draw a shape there all the same will do so wherever nothing is.
+            if found is None or found.one_sided:
+                own.append(example)
+            else:
+                own.append(self._with(example, found))
         if not (between and self.between):
             return own, carried
         own += self._far(planes, len(own) // 2)
