@@ -33,7 +33,9 @@ from rich.table import Table
 
 import napari_sdseg
 from sdseg.axes import plan
+from sdseg.guide import Guidance
 from sdseg.metrics import dice
+from sdseg.painted import painted as read_painted
 from sdseg.training.finetune import next_plane
 
 if TYPE_CHECKING:
@@ -97,7 +99,9 @@ def choose(way: str, before: Round, rng: np.random.Generator) -> int:
         rest = np.setdiff1d(np.arange(len(painted.image)), painted.planes)
         return int(rng.choice(rest))
     work = plan(painted.image.shape, painted.image.dtype, before.model.card, axis=0)
-    return next_plane(painted.image, before.model, work, painted.planes)
+    drawn = read_painted(painted.image, painted.labels, work, annotated=painted.planes)
+    guide = Guidance(drawn, before.model.card)
+    return next_plane(painted.image, before.model, work, painted.planes, guide=guide)
 
 
 def volume_rounds(start: Painted, given: argparse.Namespace) -> list[Round]:

@@ -100,6 +100,11 @@ class Guidance:
             return told
         return replace(told, masks=guess.masks, timestep=start, within=guess.within)
 
+    def in_doubt(self, index: Index) -> float:
+        """Return the pixels of a plane that painted planes leave in doubt; 0 where they say nothing."""
+        guess = self._shapes(index).guess(self.painted.position(index))
+        return 0.0 if guess is None else guess.in_doubt
+
     def _shapes(self, index: Index) -> Shapes:
         volume = self.painted.volume(index)
         if volume not in self._volumes:

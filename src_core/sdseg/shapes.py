@@ -111,6 +111,11 @@ class Guess:
         return np.asarray(each.all(axis=0), bool)
 
     @property
+    def in_doubt(self) -> float:
+        """Return the pixels that are not sure, times the doubt: what painting the plane settles."""
+        return float((~self.sure).sum()) * self.doubt
+
+    @property
     def masks(self) -> npt.NDArray[np.float32]:
         """Return (K, H, W) masks in [-1, 1], soft over the pixel in which the outline runs."""
         soft: npt.NDArray[np.float32] = np.clip(self.distance * 2, -1, 1)

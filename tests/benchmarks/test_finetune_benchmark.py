@@ -252,7 +252,7 @@ def bright(bench, monkeypatch):
     monkeypatch.setattr(bench.finetune, "locate", lambda model: Path())
     monkeypatch.setattr(napari_sdseg, "finetune", finetune, raising=False)
     monkeypatch.setattr(napari_sdseg, "segment", segment, raising=False)
-    monkeypatch.setattr(bench.next_plane, "next_plane", lambda image, model, work, annotated: 13)
+    monkeypatch.setattr(bench.next_plane, "next_plane", lambda image, model, work, annotated, guide: 13)
     return calls
 
 

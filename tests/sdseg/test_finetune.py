@@ -9,6 +9,7 @@ import torch
 from napari_sdseg import segment
 from sdseg import load_model
 from sdseg.errors import InputError
+from sdseg.guide import Guidance
 from sdseg.intensity import Intensity
 from sdseg.metrics import dice
 from sdseg.painted import painted
@@ -339,3 +340,19 @@ def test_the_next_plane_is_an_unpainted_one(stack, random_starts):
     assert next_plane(image, source, work, [3], samples=2) != 3
     with pytest.raises(InputError, match="painted already"):
         next_plane(image, source, work, range(8))
+
+
+def test_with_a_guide_the_next_plane_is_where_painted_shapes_leave_most_in_doubt(random_starts):
+    y, x = np.mgrid[:40, :48]
+    labels = np.zeros((24, 40, 48), np.uint8)
+    for z in (2, 5, 8):
+        labels[z] = (y - 20) ** 2 + (x - 24) ** 2 < 100  # goes on beyond 8, none knows how far
+    image = np.random.default_rng(0).random(labels.shape).astype(np.float32)
+    source = start(random_starts, "thing")
+    work = plan(image.shape, image.dtype, source.card)
+    guide = Guidance(painted(image, labels, work), source.card)
+    doubts = [guide.in_doubt((z,)) for z in range(24)]
+    assert max(doubts[3:8]) < doubts[12]
+    assert 10 < next_plane(image, source, work, [2, 5, 8], guide=guide) < 20
+    nothing = Guidance(painted(image, labels * 0, work, annotated=[2, 8]), source.card)
+    assert nothing.in_doubt((5,)) == 0

@@ -14,6 +14,7 @@ from .. import _made, _words
 from .._models_changed import models_changed
 from .._worker import make_worker
 from ..models import work as jobs
+from ..segment.work import Guide
 from .classes import class_ids
 from .painted import PlaneCopies
 from .state import Curve, Phase, verdict
@@ -115,7 +116,7 @@ class FineTuneRun:
             View(plane_in_view(self.viewer, image, plan)),
         )  # fmt: skip
 
-    def seek(self, image: Image, model: str) -> bool:
+    def seek(self, image: Image, model: str, guide: Guide | None = None) -> bool:
         """Find the plane to be painted next; False if that cannot be."""
         plan = self.state.plan()
         if plan is None or not plan.looped:
@@ -125,7 +126,7 @@ class FineTuneRun:
         self._clear()
         self._image = image
         positions = tuple(sorted({at[-1] for at in self.state.annotated() if at}))
-        self._start(seek, Seek(image_array(image)[0], model, plan, positions))
+        self._start(seek, Seek(image_array(image)[0], model, plan, positions, guide))
         return True
 
     def save(self, name: str) -> bool:
@@ -303,6 +304,14 @@ def painted_copies(state: FineTuneState, layer: Labels) -> PlaneCopies | None:
     """Return copies of the planes that are learned from."""
     plan = state.plan()
     return None if plan is None else PlaneCopies(layer.data, plan, state.annotated())
+
+
+def guide_of(state: FineTuneState, layer: Labels | None) -> Guide | None:
+    """Return copies of what is painted, if it is to be kept and started from."""
+    if layer is None or not state.keeps:
+        return None
+    unknown = 0 if state.strokes else None
+    return Guide(painted_copies(state, layer), state.annotated(), unknown, state.background_label)
 
 
 def color_of(layer: Labels, label: int) -> str | None:

@@ -16,9 +16,8 @@ from .._image_facts import image_facts
 from .._models_changed import listen
 from ..segment.run import SegmentRun
 from ..segment.state import SegmentState
-from ..segment.work import Guide
 from .form import NO_LAYER, UNITS, FineTuneForm, show_row
-from .run import FineTuneRun, color_of, painted_copies
+from .run import FineTuneRun, color_of, guide_of
 from .state import FineTuneState, LabelsFacts, Phase
 from .view import go_to, is_preview, new_labels, plane_in_view
 from .watch import Watch
@@ -255,7 +254,7 @@ class FineTuneWidget(FineTuneForm):
     def _press_next(self, _: Any = None) -> None:
         image, model = self.image_box.value, self.state.result or self.state.model
         if image is not None and model is not None:
-            self.run.seek(image, model)
+            self.run.seek(image, model, guide_of(self.state, self.labels_box.value))
 
     def _press_stop(self, _: Any = None) -> None:
         self.run.stop()
@@ -272,20 +271,15 @@ class FineTuneWidget(FineTuneForm):
         return name.strip() if ok else ""
 
     def _press_rest(self, _: Any = None) -> None:
-        image, layer, state = self.image_box.value, self.labels_box.value, self.state
+        image, state = self.image_box.value, self.state
         self._choose_image()
         if image is None or state.busy or state.rest_problem():
             return
-        guide = None
-        if state.keeps and layer is not None:
-            unknown = 0 if state.strokes else None
-            copies = painted_copies(state, layer)
-            guide = Guide(copies, state.annotated(), unknown, state.background_label)
         chosen = state.segmenting(state.result, state.result_card)
         for name in ("image", "model", "card", "axis", "separate"):
             self.rest_state.choose(**{name: getattr(chosen, name)})
         self.run.preview.clear()
-        if self.rest.start(image, guide, keep=False):
+        if self.rest.start(image, guide_of(self.state, self.labels_box.value), keep=False):
             state.message = ""
 
     def changeEvent(self, event: QEvent) -> None:

@@ -17,9 +17,10 @@ from sdseg.errors import Cancelled
 from .. import _made
 from .._device import DEVICE, waited
 from .._failures import Failed, readable
+from ..segment.work import guidance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator
     from threading import Event
 
     import numpy.typing as npt
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sdseg.store import Model
     from sdseg.training.finetune import FineTuner, FineTuneUpdate
 
+    from ..segment.work import Guide
     from .painted import At, PlaneCopies
 
 __all__ = [
@@ -136,6 +138,7 @@ class Seek:
     model: str
     plan: StackPlan
     annotated: tuple[int, ...]
+    guide: Guide | None = None
 
 
 @dataclass(frozen=True)
@@ -306,5 +309,7 @@ def _next(request: Seek, stop: Event) -> int:
             raise Cancelled("stopped")
 
     model = load_model(_made.source(request.model))
-    annotated: Sequence[int] = request.annotated
-    return int(next_plane(request.data, model, request.plan, annotated, progress=look))
+    guide = guidance(request.guide, request.data, request.plan, model.card)
+    return int(
+        next_plane(request.data, model, request.plan, request.annotated, guide=guide, progress=look)
+    )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sdseg.axes import Index, StackPlan
     from sdseg.card import Card
+    from sdseg.guide import Guidance
     from sdseg.stack import PlaneResult
 
     from .._kept import Kept
@@ -191,25 +192,24 @@ def _open(request: Request, count: Callable[[int, int], object]) -> tuple[Ready,
         samples=request.samples,
         orthogonal=request.orthogonal,
         limits=_limits(request, model.card),
-        guide=_guidance(request, model.card),
+        guide=guidance(request.guide, request.data, request.plan, model.card),
         progress=count,
         **cut,
     )
     return ready, planes
 
 
-def _guidance(request: Request, card: Card) -> Any:
+def guidance(guide: Guide | None, data: Any, plan: StackPlan, card: Card) -> Guidance | None:
     """Return what the engine makes of the painted planes; None: there are none."""
-    guide = request.guide
     if guide is None:
         return None
     from sdseg.guide import Guidance
     from sdseg.painted import painted
 
     found = painted(
-        request.data,
+        data,
         guide.labels,
-        request.plan,
+        plan,
         annotated=list(guide.annotated),
         ignore_label=guide.ignore,
         background_label=guide.background,

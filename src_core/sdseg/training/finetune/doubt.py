@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...axes import StackPlan
+    from ...guide import Guidance
     from ...store import Model
 
 __all__ = ["next_plane", "room", "unsureness"]
@@ -27,11 +28,12 @@ def next_plane(
     work: StackPlan,
     annotated: Sequence[int],
     *,
+    guide: Guidance | None = None,
     samples: int = 4,
     at_most: int = 24,
     progress: Callable[[int, int], object] | None = None,
 ) -> int:
-    """Return the plane the model is least sure of.
+    """Return the plane that is least sure.
 
     Parameters
     ----------
@@ -41,6 +43,9 @@ def next_plane(
         What would segment it.
     annotated
         Positions along the sliced axis that are painted already.
+    guide
+        What was painted, if that will guide the segmentation: what counts then are the pixels that
+        painted shapes leave in doubt as well, and the model's doubt when it starts from them.
     samples
         Noise samples a plane, whose disagreement is its doubt.
     at_most
@@ -51,9 +56,9 @@ def next_plane(
     Returns
     -------
     int
-        Position along the sliced axis. Of the planes looked at, the one with the largest
-        disagreement times its distance from the painted planes and the ends of the stack: painting
-        it clears the doubt of as many around it.
+        Position along the sliced axis. Of the planes looked at, the one with the largest doubt times
+        its distance from the painted planes and the ends of the stack: painting it clears the doubt
+        of as many around it.
 
     Raises
     ------
@@ -74,9 +79,14 @@ def next_plane(
     volume = work.volume if work.volume is not None else (0,) * (len(work.looped) - 1)
     part = dataclasses.replace(work, planes=tuple(looked), volume=volume)
     doubts = []
-    for done, found in enumerate(predict_planes(image, model, part, samples=samples), start=1):
+    for done, found in enumerate(
+        predict_planes(image, model, part, samples=samples, guide=guide), start=1
+    ):
         assert found.stability is not None
-        doubts.append(unsureness(found.probability, found.stability))
+        if guide is None:
+            doubts.append(unsureness(found.probability, found.stability))
+        else:
+            doubts.append(float(found.stability.sum()) + guide.in_doubt(found.index))
         if progress is not None:
             progress(done, len(looked))
     return looked[int((np.array(doubts) * room(looked, painted, count)).argmax())]
