@@ -19,6 +19,7 @@ from sdseg.training.finetune.doubt import room
 from sdseg.training.finetune.draws import Draws, Variation
 from sdseg.training.finetune.examples import Example
 from sdseg.training.finetune.look import intensity_for, placement_for, scattered
+from sdseg.training.finetune.strokes import left_open, reach
 
 
 @pytest.fixture
@@ -194,7 +195,7 @@ def test_what_strokes_leave_open_counts_a_little_as_background(random_starts):
     tuner = FineTuner(source, image, labels, ignore_label=255, placement="tile", steps=1)
     own, carried = tuner._stacks[0].examples(tuner.painted[0].planes)
     assert not carried
-    assert len(own) == 3, "a plane farther beyond than strokes lie apart is taken for empty"
+    assert len(own) == 4, "farther beyond than strokes lie apart, planes are taken for empty"
     stroke, far = own[0], own[-1]
     known = stroke.weight[0] == 1
     assert known.sum() == 80
@@ -203,6 +204,66 @@ def test_what_strokes_leave_open_counts_a_little_as_background(random_starts):
     assert stroke.weight[0][~known].unique().tolist() == pytest.approx([share / 2], rel=0.01)
     assert (far.target == -1).all()
     assert (far.weight < 1).all()
+
+
+def test_how_far_a_thing_goes_on_is_told_by_its_strokes():
+    drawn = np.zeros((40, 60), bool)
+    for x in (10, 16, 22):
+        drawn[10:20, x : x + 2] = True
+    assert reach([drawn, np.zeros_like(drawn)]) == pytest.approx(6, abs=1)
+    two = drawn.copy()
+    two[:, 20:] = False
+    assert reach([two]) is None, "two do not tell"
+    known = drawn.copy()
+    known[30, 5:50] = True  # the background
+    ids, weight = left_open(drawn.astype(int), known, 6.0)
+    assert (ids[10:20, 8:26] == 1).all()
+    assert not ids[23:].any()
+    assert weight[15, 19] < weight[15, 50]
+    same, even = left_open(drawn.astype(int), known, None)
+    assert (same == drawn).all()
+    assert even.min() == even.max() == weight[15, 19]
+
+
+def test_strokes_of_single_objects_say_nothing_of_the_others(random_starts, random_models):
+    image = np.random.default_rng(0).random((40, 48)).astype(np.float32)
+    labels = np.full(image.shape, 255, np.uint8)
+    for k in range(4):
+        labels[5:8, 4 + 4 * k : 6 + 4 * k] = k + 1
+    labels[30, :20] = 0
+    weights_ = []
+    for folder, name in ((random_starts, "thing"), (random_models, "dots")):
+        drawn = labels if name == "dots" else np.where(labels == 255, 255, labels > 0).astype(np.uint8)
+        tuner = FineTuner(start(folder, name), image, drawn, ignore_label=255, steps=1)
+        (example,), _ = tuner._stacks[0].examples(tuner.painted[0].planes)
+        weights_.append(example.weight[example.weight < 1].unique())
+    assert weights_[0].max() > 2 * weights_[0].min()
+    assert weights_[1].max() < 1.1 * weights_[1].min()
+
+
+def test_strokes_are_begun_with_what_probably_is_beside_them(random_starts):
+    y, x = np.mgrid[:48, :48]
+    truth = ((y - 24) ** 2 + (x - 24) ** 2 < 150).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    labels = np.full(truth.shape, 255, np.uint8)
+    for z in range(14, 36, 5):
+        labels[z : z + 2, 16:33] = truth[z : z + 2, 16:33]
+    labels[3:5], labels[44:46] = 0, 0
+    image = rng.normal(100, 10, truth.shape) + 100 * truth
+    source = start(random_starts, "thing")
+    tuner = FineTuner(source, image, labels, ignore_label=255, steps=1)
+    (example,), _ = tuner._stacks[0].examples(tuner.painted[0].planes)
+    shown = (example.guess[0] > 0).float().mean()
+    assert shown == pytest.approx(float(truth.mean()), rel=0.35)
+    batch = tuner._draws([list(p.planes) for p in tuner.painted], Variation())()
+    losses = [
+        objective.loss(
+            tuner._pipeline, batch, tuner.settings, torch.Generator().manual_seed(0),
+            torch.device("cpu"), share,
+        )
+        for share in (0.0, 1.0)
+    ]  # fmt: skip
+    assert losses[1] > losses[0], "else a model that draws nothing learns to draw nothing"
 
 
 def test_where_neighbours_say_that_nothing_is_there_they_give_no_guess_to_learn_from(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,9 +13,12 @@ from ... import masks, tiles
 from ...painted import plane_step
 from ...predict import colours
 from ...shapes import Guess, Shapes
+from .strokes import left_open, reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from ...axes import Index
     from ...card import Card
@@ -27,13 +30,11 @@ __all__ = ["Example", "Stack", "known_mean"]
 _BETWEEN = 48
 #: Pixels by which carried shapes must have vanished before a plane counts as empty.
 _GONE = 6.0
-#: What strokes leave open counts as background with this weight times the part that they cover: as if
-#: half as much were painted there as is. Of an atrium, image alone, Dice is 0.65 so, 0.47 without;
-#: weights of 0.25 and 2 give 0.63 and 0.48.
-_REST = 0.5
 #: Trust in the emptiness of planes far beyond strokes, of which there are no shapes to tell. With some
 #: of them Dice of that atrium is 0.76.
 _UNTOLD = 0.75
+#: Weight of what is merely probable beside strokes, at most.
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Example:
     complete
         Every pixel is known, as painted.
     guess
-        (K, h, w) in [-1, 1], carried from the other painted planes; None: there is none.
+        (K, h, w) in [-1, 1], carried from the other painted planes; None: there is none. Of strokes,
+        with what probably is where they leave the plane open.
     carried
         The target itself is carried from painted planes: it may be started from, bent, like a painted
         one.
@@ -98,16 +100,36 @@ class Stack:
         at = self.painted.at(index)
         if at not in self._planes:
             ids, known = self.painted.plane(index)
-            target = torch.from_numpy(masks.encode(ids, self.card))
+            target = self._encoded(ids)
             weight = torch.from_numpy(known.astype(np.float32))[None]
-            complete = bool(known.all())
-            smaller = self._resized(weight)
-            drawn = self._resized(target)
-            if not complete:  # what is unknown has no part in the mean of a pixel
+            image, drawn, smaller = self._image(index), self._resized(target), self._resized(weight)
+            if known.all():
+                self._planes[at] = Example(image, drawn, smaller, complete=True)
+            else:
+                # What is unknown has no part in the mean of a pixel.
                 drawn = known_mean(self._resized(target * weight), smaller, drawn)
-                smaller = smaller.clamp(min=_REST * float(smaller.mean()))
-            self._planes[at] = Example(self._image(index), drawn, smaller, complete)
+                filled, rest = left_open(ids, known, self._reach)
+                told = smaller.mean() * self._resized(torch.from_numpy(rest)[None])
+                told = told.clamp(max=_MOST)
+                self._planes[at] = Example(
+                    image,
+                    drawn,
+                    torch.maximum(smaller, told),
+                    complete=False,
+                    guess=self._resized(self._encoded(filled)),
+                )
         return self._planes[at]
+
+    @cached_property
+    def _reach(self) -> float | None:
+        """How far things go on from strokes; None of single objects, of which only some are painted."""
+        if self.card.coding == "instances":
+            return None
+        planes = (self.painted.plane(index) for index in self.painted.planes)
+        return reach(known & (ids > 0) for ids, known in planes if not known.all())
+
+    def _encoded(self, ids: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(masks.encode(ids, self.card))
 
     def _image(self, index: Index) -> torch.Tensor:
         plane = self.painted.work.take(self.painted.image, index)
@@ -143,7 +165,7 @@ class Stack:
                 own.append(self._with(example, found))
         if not (between and self.between):
             return own, carried
-        own += self._far(planes, len(own) // 2)
+        own += self._far(planes, (len(own) + 1) // 2)
         for at, volume in shapes.items():
             trust = volume.trust
             if trust <= 0:
@@ -184,7 +206,7 @@ class Stack:
         return free
 
     def _far(self, planes: Sequence[Index], at_most: int) -> list[Example]:
-        """Take planes more than a gap beyond the outermost strokes for empty."""
+        """Take some planes more than a gap beyond the outermost strokes for empty, on either side."""
         if self.painted.axis is None:
             return []
         positions: dict[tuple[int, ...], list[int]] = {}
@@ -200,9 +222,10 @@ class Stack:
                 continue
             first, last = 2 * known[0] - known[1], 2 * known[-1] - known[-2]
             for there in ([z for z in free if z < first], [z for z in free if z > last]):
-                if there:
-                    far.append(self._empty(self.painted.index(at, there[len(there) // 2]), _UNTOLD))
-        return far[:at_most]
+                few = min(at_most, len(there))
+                chosen = [there[int((i + 0.5) * len(there) / few)] for i in range(few)]
+                far += [self._empty(self.painted.index(at, z), _UNTOLD) for z in chosen]
+        return far
 
     def _with(self, example: Example, found: Guess) -> Example:
         guess = self._resized(torch.from_numpy(found.masks))

@@ -76,13 +76,16 @@ def loss(
     if p.class_count is not None:
         classes = torch.randint(0, p.class_count, (n,), generator=generator).to(device)
         targets = _one_class(targets, classes)
+    guess = batch.guess.to(device)
+    if classes is not None:
+        guess = _one_class(guess, classes)
+    # Strokes have no latent, but a rough one to begin with.
+    told = (batch.complete | batch.startable).to(device).reshape(-1, 1, 1, 1)
+    filled = torch.where(told, targets, guess)
     with torch.no_grad():
-        clean = p.encode_masks(targets)
+        clean = p.encode_masks(filled)
         known = clean
         if guided.any():
-            guess = batch.guess.to(device)
-            if classes is not None:
-                guess = _one_class(guess, classes)
             which = guided.to(clean).to(device).reshape(-1, 1, 1, 1)
             known = which * p.encode_masks(guess) + (1 - which) * clean
     a = alphas[t]
@@ -94,13 +97,13 @@ def loss(
     both = torch.cat([noisy.to(condition.dtype), condition], dim=1)
     output = p.unet(both, t.to(device), class_labels=classes).sample.float()
     estimate = clean_latent(output, noisy, a, p.scheduler.config.prediction_type)
-    weight = balance_weights(targets, clean, share, separate=p.config.separate) if share else None
+    weight = balance_weights(filled, clean, share, separate=p.config.separate) if share else None
     noise_loss, latent_loss = latent_losses(clean, estimate, a, weight)
     complete = batch.complete.to(clean).to(device)
     fair = complete * (~guided).to(clean).to(device)
     drawn = p.decode_latents(estimate)
     mask = known_mask_loss(drawn, targets, batch.weights.to(device))
-    total = s.mask_weight * mask + s.latent_weight * latent_loss * complete
+    total = s.mask_weight * mask + s.latent_weight * latent_loss * complete.clamp(min=share)
     return (total + s.noise_weight * noise_loss * fair).mean()
 
 
