@@ -266,6 +266,23 @@ def test_strokes_are_begun_with_what_probably_is_beside_them(random_starts):
     assert losses[1] > losses[0], "else a model that draws nothing learns to draw nothing"
 
 
+def test_what_has_got_worse_since_is_not_the_result(stack, random_starts, monkeypatch):
+    image, labels, _ = stack
+    tuner, _, _ = learn(start(random_starts, "thing"), image, labels, steps=6)
+    assert tuner.best is not None
+
+    def learned(model):
+        p = model.pipeline
+        return torch.cat([q.flatten() for n in (p.vision_encoder, p.unet) for q in n.parameters()])
+
+    early = torch.cat([w.flatten() for w in tuner._early])
+    late = torch.cat([w.flatten() for w in tuner._averages])
+    assert not torch.equal(early, late)
+    for value, kept in ((tuner.best - 0.01, early), (tuner.best, late)):
+        monkeypatch.setattr(tuner, "_score", lambda planes, pipeline, value=value: value)
+        assert torch.equal(learned(tuner.result), kept)
+
+
 def test_where_neighbours_say_that_nothing_is_there_they_give_no_guess_to_learn_from(
     stack, random_starts
 ):

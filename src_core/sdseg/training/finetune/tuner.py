@@ -15,13 +15,14 @@ from ... import masks, tiles
 from ...axes import plan
 from ...errors import InputError
 from ...painted import Painted, digest, painted
-from ...predict import find_limits, predict_planes
+from ...predict import find_limits
 from ...store import Model, place
 from . import objective
 from .adapt import adapted, classes_for
 from .draws import Draws
 from .examples import Stack
 from .look import intensity_for, placement_for, variation_for
+from .score import dice_on
 from .settings import FineTuneSettings, FineTuneUpdate
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class FineTuner:
 
     The source model is never changed. `run` may be stopped at any update; `result` is the best so far:
     while planes are left out, the averaged weights that drew them best; once those are learned from
-    too, the averaged weights as they are.
+    too, the averaged weights as they are, unless they draw them worse.
 
     Parameters
     ----------
@@ -160,6 +161,7 @@ class FineTuner:
         self.before: float | None = None
         self.best: float | None = None
         self._best: list[torch.Tensor] | None = None  # the averages that scored it
+        self._early: list[torch.Tensor] | None = None  # the same, once those planes are learned from
         self._averages: list[torch.Tensor] = []
 
     def _stack(self, painted_: Painted) -> Stack:
@@ -208,7 +210,7 @@ class FineTuner:
             if not everything and done >= s.held_out:
                 if self.step > looked:  # the last chance, and the only one of a short budget
                     dice = self._held_out(ema, weights, held)
-                everything, self._best = True, None
+                everything, self._early, self._best = True, self._best, None
                 draws = self._draws(every, variation)
             for group in optimizer.param_groups:
                 group["lr"] = s.learning_rate * _rate(done, s.warmup)
@@ -277,34 +279,10 @@ class FineTuner:
             return None
         return self._score(held)
 
-    def _score(self, planes: _Planes) -> float:
-        """Return the Dice over all pixels of some painted planes, the mean over the classes there."""
-        pipeline, card = self._pipeline, self.card
-        pipeline.vision_encoder.eval()
-        pipeline.unet.eval()
-        model = Model(card.name, card, pipeline, self.source.choice)
-        overlap, total = np.zeros(len(card.classes)), np.zeros(len(card.classes))
-        for stack, chosen in zip(self._stacks, planes, strict=True):
-            for index in chosen:
-                drawn = self._labels(model, stack, index)
-                truth, known = stack.painted.plane(index)
-                if card.coding == "instances":
-                    truth = (truth > 0).astype(truth.dtype)
-                for k in range(len(card.classes)):
-                    a, b = (drawn == k + 1) & known, (truth == k + 1) & known
-                    overlap[k] += 2 * int((a & b).sum())
-                    total[k] += int(a.sum()) + int(b.sum())
-        there = total > 0
-        return float((overlap[there] / total[there]).mean()) if there.any() else 1.0
-
-    def _labels(self, model: Model, stack: Stack, index: Index) -> Any:
-        work = stack.painted.work
-        if work.looped:
-            at = tuple(int(index[a]) for a in work.looped)  # type: ignore[arg-type]
-            work = dataclasses.replace(work, planes=at[-1:], volume=at[:-1])
+    def _score(self, planes: _Planes, pipeline: SDSegPipeline | None = None) -> float:
+        made = Model(self.card.name, self.card, pipeline or self._pipeline, self.source.choice)
         with torch.autocast(self.source.device.type, self.source.choice.dtype, enabled=self._half):
-            (found,) = predict_planes(stack.painted.image, model, work, limits=stack.limits, seed=0)
-        return masks.decode(found.probability, model.card)
+            return dice_on(made, self._stacks, planes)
 
     @property
     def result(self) -> Model:
@@ -314,9 +292,12 @@ class FineTuner:
         import copy
 
         pipeline = copy.deepcopy(self._pipeline)
-        with torch.no_grad():
-            for weight, average in zip(_learned(pipeline), self._best or self._averages, strict=True):
-                weight.copy_(average)
+        _fill(pipeline, self._best or self._averages)
+        if self._early is not None and self.best is not None:
+            # What draws planes worse that it has learned from since has got worse altogether.
+            _, held = _split([list(p.planes) for p in self.painted])
+            if self._score(held, pipeline) < self.best:
+                _fill(pipeline, self._early)
         said = sum(len(p.planes) for p in self.painted)
         scores = {}
         if self.best is not None:
@@ -340,6 +321,12 @@ class FineTuner:
 def _learned(pipeline: SDSegPipeline) -> list[torch.nn.Parameter]:
     """Return the weights that are trained: all but the mask autoencoder's."""
     return [*pipeline.vision_encoder.parameters(), *pipeline.unet.parameters()]
+
+
+def _fill(pipeline: SDSegPipeline, weights: Sequence[torch.Tensor]) -> None:
+    with torch.no_grad():
+        for weight, value in zip(_learned(pipeline), weights, strict=True):
+            weight.copy_(value)
 
 
 def _classes(stacks: Sequence[Painted], coding: str) -> int:
