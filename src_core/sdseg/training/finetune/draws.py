@@ -79,8 +79,8 @@ class Draws:
 
     #: Of a batch, how much comes from planes that were painted.
     PAINTED = 0.6
-    #: And how much for certain from planes that show something: else networks soon draw nothing at all.
-    SHOWN = 0.7
+    #: And how much at least from planes that show something: else networks soon draw nothing at all.
+    SHOWN = 0.75
 
     def __init__(
         self,
@@ -101,8 +101,11 @@ class Draws:
         chosen = []
         for _ in range(self.size):
             pool = own if own and (not between or self._uniform() < self.PAINTED) else between
-            if self._uniform() < self.SHOWN:
-                pool = [e for e in pool if e.shows] or pool
+            shown = [e for e in pool if e.shows]
+            # The part that is shown anyway is `share`: so much must be added to it.
+            share = len(shown) / len(pool)
+            if shown and self._uniform() < (self.SHOWN - share) / max(1 - share, 1e-6):
+                pool = shown
             chosen.append(self._crop(pool[self._integer(len(pool))]))
         n, (height, width) = len(chosen), chosen[0].image.shape[1:]
         channels = chosen[0].target.shape[0]
