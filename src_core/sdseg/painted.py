@@ -27,6 +27,7 @@ __all__ = [
     "painted",
     "plane_step",
     "read_labels",
+    "spread",
 ]  # fmt: skip
 
 #: Of an annotated plane's pixels: fewer labelled than this, in at least two classes, are strokes.
@@ -136,6 +137,12 @@ class Painted:
             into.update(repr(index).encode())
             into.update(np.ascontiguousarray(self.work.take(self.image, index)).tobytes())
             into.update(np.ascontiguousarray(read_labels(self.labels, index)).tobytes())
+
+
+def spread(positions: Sequence[int], at_most: int) -> list[int]:
+    """Return some of the positions, the middle of each of as many equal stretches of them."""
+    few = min(at_most, len(positions))
+    return [positions[int((i + 0.5) * len(positions) / few)] for i in range(few)]
 
 
 def plane_step(work: StackPlan) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError
+from ...painted import spread
 from ...predict import predict_planes
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ def next_plane(
     free = [z for z in range(count) if z not in painted]
     if not free:
         raise InputError("annotated: every plane is painted already")
-    # Spread over the unpainted planes, the middle of each stretch: no two next to each other.
-    few = min(at_most, len(free))
-    looked = [free[int((i + 0.5) * len(free) / few)] for i in range(few)]
+    looked = spread(free, at_most)
     volume = work.volume if work.volume is not None else (0,) * (len(work.looped) - 1)
     part = dataclasses.replace(work, planes=tuple(looked), volume=volume)
     doubts = []

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ... import masks, tiles
-from ...painted import plane_step
+from ...painted import plane_step, spread
 from ...predict import colours
 from ...shapes import Guess, Shapes
 from .strokes import left_open, reach
@@ -222,9 +222,7 @@ class Stack:
                 continue
             first, last = 2 * known[0] - known[1], 2 * known[-1] - known[-2]
             for there in ([z for z in free if z < first], [z for z in free if z > last]):
-                few = min(at_most, len(there))
-                chosen = [there[int((i + 0.5) * len(there) / few)] for i in range(few)]
-                far += [self._empty(self.painted.index(at, z), _UNTOLD) for z in chosen]
+                far += [self._empty(self.painted.index(at, z), _UNTOLD) for z in spread(there, at_most)]
         return far
 
     def _with(self, example: Example, found: Guess) -> Example:

@@ -57,8 +57,8 @@ def loss(
 
     Part of it is drawn from noise alone; part starts from a wrong guess, noised; the rest from the
     noised truth. Planes that are not known completely have no latent to compare with: they are
-    compared where they are known, through the frozen decoder. ``share`` is that of
-    `sdseg.training.losses.balance_weights`.
+    compared where they are known, through the frozen decoder; and to begin with, by ``share``, with
+    the latent of what probably is there. ``share`` is that of `sdseg.training.losses.balance_weights`.
     """
     s, p = settings, pipeline
     alphas = p.scheduler.alphas_cumprod
@@ -80,8 +80,7 @@ def loss(
     if classes is not None:
         guess = _one_class(guess, classes)
     # Strokes have no latent, but a rough one to begin with.
-    told = (batch.complete | batch.startable).to(device).reshape(-1, 1, 1, 1)
-    filled = torch.where(told, targets, guess)
+    filled = torch.where(batch.startable.to(device).reshape(-1, 1, 1, 1), targets, guess)
     with torch.no_grad():
         clean = p.encode_masks(filled)
         known = clean

@@ -181,7 +181,11 @@ class FineTuner:
     @property
     def left_out(self) -> int:
         """Return how many annotated planes are left out at first, to score on them."""
-        return sum(map(len, _split([list(p.planes) for p in self.painted])[1]))
+        return sum(map(len, self._held))
+
+    @property
+    def _held(self) -> _Planes:
+        return _split([list(p.planes) for p in self.painted])[1]
 
     def run(self) -> Iterator[FineTuneUpdate]:
         """Learn until the budget is used up, yielding an update a step."""
@@ -293,11 +297,10 @@ class FineTuner:
 
         pipeline = copy.deepcopy(self._pipeline)
         _fill(pipeline, self._best or self._averages)
-        if self._early is not None and self.best is not None:
-            # What draws planes worse that it has learned from since has got worse altogether.
-            _, held = _split([list(p.planes) for p in self.painted])
-            if self._score(held, pipeline) < self.best:
-                _fill(pipeline, self._early)
+        # What draws planes worse that it has learned from since has got worse altogether.
+        early, best = self._early, self.best
+        if early is not None and best is not None and self._score(self._held, pipeline) < best:
+            _fill(pipeline, early)
         said = sum(len(p.planes) for p in self.painted)
         scores = {}
         if self.best is not None:
